@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` shows the product on real data, `make test` runs everything CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types walls unit bench site clean
+
+demo: $(STAMP)
+	$(BIN)/python -m pennyweight.cli demo
+
+test: lint types walls unit site
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+walls: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest
+
+site: $(STAMP)
+	$(BIN)/zensical build --strict --clean
+
+bench: $(STAMP)
+	$(BIN)/python -m bench.$(NAME) $(ARGS)
+
+# torch goes first and pinned: what depends on it would otherwise bring a CUDA build of several gigabytes.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) site dist build

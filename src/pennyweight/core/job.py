@@ -1,0 +1,88 @@
+"""What is asked for: the work, the floor, the demand and the limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pennyweight.core.spec import Task
+from pennyweight.errors import BadInputError
+
+if TYPE_CHECKING:
+    from pennyweight.core.score import Floor
+    from pennyweight.core.spec import Spec
+
+_REGRESSION = frozenset({"rmse", "mae", "r2"})
+_LANGUAGE = frozenset({"perplexity", "log_loss", "accuracy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How often the model will be used: `predictions` in all over `days`, arriving `batch` at a time."""
+
+    predictions: float = 1e6
+    days: float = 365.0
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.predictions >= 0 and math.isfinite(self.predictions) and self.days > 0 and self.batch >= 1):
+            raise BadInputError(
+                f"A demand of {self.predictions:g} predictions over {self.days:g} days in batches of {self.batch} "
+                "cannot be served.",
+                "give zero or more predictions, a horizon above zero days and a batch of at least one.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the search may spend at most (`usd`, `wall_s`, `trials`) and the memory that must suffice."""
+
+    usd: float | None = None
+    wall_s: float | None = None
+    memory_byte: float | None = None
+    trials: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("usd", "wall_s", "memory_byte", "trials"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise BadInputError(f"A limit of {name} = {value:g} leaves nothing to work with.", "set it above zero.")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to do, as asked; refuses contradictions when made.
+
+    `backend` is the file name of the backend that opens it; `material` is what that backend needs (model factory,
+    data), opaque here and no part of equality; `fingerprint` names model and data by content, so that the ledger
+    recognises the job when it comes again.
+    """
+
+    name: str
+    spec: Spec
+    floor: Floor
+    demand: Demand = field(default_factory=Demand)
+    limits: Limits = field(default_factory=Limits)
+    backend: str = "torch"
+    fingerprint: str = ""
+    material: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BadInputError("A job without a name cannot be found again.", "give it a name.")
+        task, metric = self.spec.data.task, self.floor.metric
+        fitting = {
+            Task.REGRESS: metric in _REGRESSION,
+            Task.LANGUAGE: metric in _LANGUAGE,
+            Task.CLASSIFY: metric not in _REGRESSION and metric != "perplexity",
+        }[task]
+        if not fitting:
+            raise BadInputError(
+                f"The floor is on {metric}, but the job is to {task.value}.",
+                f"use {', '.join(sorted(_REGRESSION))}."
+                if task is Task.REGRESS
+                else "use perplexity or log_loss."
+                if task is Task.LANGUAGE
+                else "use a metric of classification, such as accuracy.",
+            )

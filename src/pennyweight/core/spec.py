@@ -1,0 +1,155 @@
+"""Exactly what would run, on paper: the model as a short operator table, the data, the training, the serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from pennyweight.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Kind(StrEnum):
+    """What an operator does; `cost.count` holds the law of each kind."""
+
+    CONV = "conv"
+    LINEAR = "linear"
+    MATMUL = "matmul"  # a product of two activations, such as attention scores
+    EMBED = "embed"
+    NORM = "norm"
+    POINTWISE = "pointwise"
+    POOL = "pool"
+    SOFTMAX = "softmax"
+    COPY = "copy"
+    TREE = "tree"
+
+
+class Form(StrEnum):
+    """What kind of thing the model is, which decides what can still be done to it."""
+
+    MODULE = "module"  # a torch.nn.Module, trainable
+    ESTIMATOR = "estimator"  # a scikit-learn estimator, fittable
+    GRAPH = "graph"  # an ONNX graph, its arithmetic fixed
+
+
+class Task(StrEnum):
+    """What the model answers with."""
+
+    CLASSIFY = "classify"
+    REGRESS = "regress"
+    LANGUAGE = "language"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One row of the operator table: `times` equal operators.
+
+    A weight operator maps `n_in` channels to `n_out` channels with `fan` weights per pair (a 3×3 convolution: 9; a
+    linear layer after flattening 5×5 maps: 25), in `groups` independent groups, at `positions` output positions per
+    example, with `per_out` further parameters per output channel (a bias: 1; batch norm: 4 with its running
+    statistics). A MATMUL contracts `n_in` to `n_out` columns at `positions` rows. A TREE is one tree of `fan` nodes
+    over `n_in` features with `n_out` values per leaf, walked `positions` comparisons deep on average.
+
+    `reads` and `writes` name the width groups of the input and the output channels: operators that share a group
+    change width together; the empty group never changes. `weight_bits` and `act_bits` are what the arithmetic holds,
+    `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero.
+    """
+
+    name: str
+    kind: Kind
+    n_in: int
+    n_out: int
+    fan: int = 1
+    positions: float = 1
+    groups: int = 1
+    per_out: int = 0
+    times: int = 1
+    reads: str = ""
+    writes: str = ""
+    weight_bits: float = 32
+    act_bits: float = 32
+    disk_bits: float = 32
+    density: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """The training data: `rows` examples of `row_byte` bytes; `missing`, `duplicates`: shares of such rows."""
+
+    rows: int
+    row_byte: float
+    task: Task = Task.CLASSIFY
+    classes: int = 0
+    missing: float = 0.0
+    duplicates: float = 0.0
+    scaled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """How the model is trained: `epochs` passes over the data in mini-batches of `batch`.
+
+    `schedule` is "constant", "onecycle" or "cosine"; `patience` is the number of evaluations without progress after
+    which training stops (None: never early). For estimators that fit in one go, `epochs` is 1.
+    """
+
+    epochs: float = 1.0
+    batch: int = 128
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    patience: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSpec:
+    """What executes the finished model: the runtime's file name, examples per call, threads, arithmetic precision."""
+
+    runtime: str = "torch"
+    batch: int = 1
+    threads: int = 1
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The whole job on paper; levers rewrite it. `tune_rows` is the number of example passes spent compressing."""
+
+    form: Form
+    ops: tuple[Op, ...]
+    data: DataSpec
+    train: TrainSpec = field(default_factory=TrainSpec)
+    serve: ServeSpec = field(default_factory=ServeSpec)
+    tune_rows: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.ops:
+            raise BadInputError("A spec with no operators describes nothing.", "count a model that has some.")
+
+    def widths(self) -> dict[str, int]:
+        """The channels of every width group that may change."""
+        return {op.writes: op.n_out for op in self.ops if op.writes}
+
+    def resize(self, sizes: dict[str, int]) -> Self:
+        """Give width groups new sizes, in every operator that reads or writes them."""
+
+        def fit(op: Op) -> Op:
+            n_in, n_out = sizes.get(op.reads, op.n_in), sizes.get(op.writes, op.n_out)
+            if n_in == op.n_in and n_out == op.n_out:
+                return op
+            depthwise = op.groups > 1 and op.groups == op.n_out
+            return replace(op, n_in=n_in, n_out=n_out, groups=n_out if depthwise else op.groups)
+
+        return self.map(fit)
+
+    def map(self, change: Callable[[Op], Op], *kinds: Kind) -> Self:
+        """Apply `change` to every operator (of the given kinds, if any are given)."""
+        return replace(self, ops=tuple(change(op) if not kinds or op.kind in kinds else op for op in self.ops))
+
+    def has(self, *kinds: Kind) -> bool:
+        """Whether any operator is of one of these kinds."""
+        return any(op.kind in kinds for op in self.ops)
