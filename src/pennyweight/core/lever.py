@@ -78,8 +78,10 @@ class Lever(ABC):
         """Do it for real; raise `NoEffectError` if nothing changed."""
 
     def __str__(self) -> str:
-        knobs = ", ".join(f"{f.name}={_short(getattr(self, f.name))}" for f in fields(self))  # type: ignore[arg-type]
-        return f"{self.name}({knobs})"
+        """The name with the first knob and those that are not as usual."""
+        knobs = fields(self)  # type: ignore[arg-type]  # every lever is a dataclass
+        told = [f for n, f in enumerate(knobs) if n == 0 or getattr(self, f.name) != f.default]
+        return f"{self.name}({', '.join(f'{f.name}={_short(getattr(self, f.name))}' for f in told)})"
 
 
 def _short(value: object) -> str:

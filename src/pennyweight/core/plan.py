@@ -7,11 +7,12 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from pennyweight.core.lever import Stage
 from pennyweight.errors import BadInputError
 
 if TYPE_CHECKING:
     from pennyweight.core.job import Job
-    from pennyweight.core.lever import Lever, Stage
+    from pennyweight.core.lever import Lever
     from pennyweight.core.spec import Spec
 
 
@@ -64,6 +65,14 @@ class Plan:
         for lever in self.levers:
             spec = _rewrite(spec, lever)
         return spec
+
+    @cached_property
+    def trained(self) -> Spec:
+        """The spec as it stands when the model is trained: after data and train levers, before the others."""
+        if self.levers and self.levers[-1].stage > Stage.TRAIN:
+            before = self._parent or Plan(self.job, self.levers[:-1], self.fidelity, self.seed)
+            return before.trained
+        return self.spec
 
     def upto(self, stage: Stage) -> tuple[Lever, ...]:
         """The levers of all stages up to and including `stage`."""

@@ -96,6 +96,15 @@ class Floor:
         bound = score.bound(self.confidence)
         return bound >= least if score.higher_is_better else bound <= least
 
+    def chance(self, score: Score, control: Score | None = None) -> float:
+        """The probability that the true value behind `score` is no worse than the floor (normal approximation)."""
+        least = self.threshold(control)
+        gap = score.mean - least if score.higher_is_better else least - score.mean
+        gap += 1e-12 * abs(least)  # a score exactly on the floor keeps it, whatever rounding says
+        if score.se == 0:
+            return float(gap >= 0)
+        return NormalDist().cdf(gap / score.se)
+
     def __str__(self) -> str:
         sure = f"{percent(self.confidence, 0)} sure"
         if self.slack is Slack.ABSOLUTE:

@@ -55,7 +55,8 @@ class Op:
 
     `reads` and `writes` name the width groups of the input and the output channels: operators that share a group
     change width together; the empty group never changes. `weight_bits` and `act_bits` are what the arithmetic holds,
-    `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero.
+    `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero. `intake` is the number of
+    input positions read per output position (a stride of 2×2: 4; two tensors added: 2; upsampled 2×2: 1/4).
     """
 
     name: str
@@ -73,6 +74,7 @@ class Op:
     act_bits: float = 32
     disk_bits: float = 32
     density: float = 1.0
+    intake: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class TrainSpec:
     """How the model is trained: `epochs` passes over the data in mini-batches of `batch`.
 
     `schedule` is "constant", "onecycle" or "cosine"; `patience` is the number of evaluations without progress after
-    which training stops (None: never early). For estimators that fit in one go, `epochs` is 1.
+    which training stops (None: never early); `precision` is that of the products ("float32" or "bfloat16", with weights
+    kept in float32). For estimators that fit in one go, `epochs` is 1.
     """
 
     epochs: float = 1.0
@@ -103,6 +106,7 @@ class TrainSpec:
     weight_decay: float = 0.0
     schedule: str = "constant"
     patience: int | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""Every command and its options; the work is imported when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pennyweight.errors import PennyweightError
+
+app = typer.Typer(
+    name="pennyweight",
+    help="Find the cheapest model that keeps the quality floor, certify it, and keep every receipt.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of tables.")]
+Recipe = Annotated[Path, typer.Argument(help="A Python file with a function job(data=None) that returns a Job.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder or file the recipe reads its data from.")]
+Artifact = Annotated[Path, typer.Argument(help="An artifact folder, such as winner.pw.")]
+Prices = Annotated[str, typer.Option("--prices", help="A price sheet: a name in the catalog, or a CSV or TOML file.")]
+
+
+def main() -> None:
+    """Run the command line; a problem becomes one message on standard error and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except PennyweightError as error:
+        sys.stderr.write(f"pennyweight: {error}\n")
+        sys.exit(error.exit_code)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("pennyweight: interrupted; what was finished is on the ledger.\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command()
+def optimize(  # noqa: PLR0913, PLR0917 - one parameter per option is how this library reads a command line
+    recipes: Annotated[list[Path], typer.Argument(help="Python files with a function job(data=None) -> Job.")],
+    *,
+    data: Data = None,
+    give_up: Annotated[
+        str | None, typer.Option("--give-up", help="How much quality may be lost against the control, such as 0.3%.")
+    ] = None,
+    floor: Annotated[str | None, typer.Option(help="An absolute floor instead, such as accuracy=98.5%.")] = None,
+    sure: Annotated[str | None, typer.Option(help="How sure one must be that the floor holds, such as 95%.")] = None,
+    strategy: Annotated[str, typer.Option(help="How to search: greedy, grid, halving or bayes.")] = "greedy",
+    use: Annotated[str | None, typer.Option("--levers", help="Search only these levers, separated by commas.")] = None,
+    budget: Annotated[str | None, typer.Option(help="The most the search may spend, such as 0.02usd.")] = None,
+    trials: Annotated[int | None, typer.Option(help="The most plans to carry out.", min=1)] = None,
+    time: Annotated[str | None, typer.Option(help="The most time to search, such as 10m.")] = None,
+    predictions: Annotated[str | None, typer.Option(help="Predictions served over the horizon, such as 1e8.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn by chance.")] = 0,
+    prices: Prices = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the predicted front; run nothing.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not reuse runs of this job that are on the ledger.")
+    ] = False,
+    report: Annotated[Path, typer.Option(help="Where to write the HTML report.")] = Path("report.html"),
+    out: Annotated[
+        Path, typer.Option(help="Where to write the winner (with several recipes: one folder each).")
+    ] = Path("winner.pw"),
+    json: Json = False,
+) -> None:
+    """Find the cheapest model that keeps the floor, and certify it.
+
+    Exit codes: 0 done, 2 bad input, 3 not even the control keeps the floor, 4 the budget is too small, 5 a corrupt
+    file, 6 a library is missing, 130 interrupted (finished runs are kept; run again to go on).
+    """
+    from pennyweight.cli.optimizing import Wish, run_all
+
+    wish = Wish(
+        data, give_up, floor, sure, strategy, use, budget, trials, time, predictions, seed, prices, dry_run, fresh
+    )
+    run_all(recipes, wish, report=report, out=out, json=json)
+
+
+@app.command()
+def run(
+    artifact: Artifact,
+    given: Annotated[
+        Path | None, typer.Option("--input", help="Rows to answer: .npy, or .csv of numbers. Default: its own probes.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the answers here (.npy) instead of printing them.")] = None,
+    json: Json = False,
+) -> None:
+    """Execute an artifact in the runtime it was measured in."""
+    from pennyweight.cli.using import run_artifact
+
+    run_artifact(artifact, given, output, json=json)
+
+
+@app.command()
+def explain(artifact: Artifact, json: Json = False) -> None:
+    """Tell what an artifact is, what was done to it, what it costs, and what is guaranteed."""
+    from pennyweight.cli.using import explain_artifact
+
+    explain_artifact(artifact, json=json)
+
+
+@app.command()
+def levers(
+    recipe: Annotated[Path | None, typer.Argument(help="Say for this recipe which levers fit, and why not.")] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """List every lever, and for a recipe when it fits and why not."""
+    from pennyweight.cli.telling import tell_levers
+
+    tell_levers(recipe, data, json=json)
+
+
+@app.command()
+def count(recipe: Recipe, data: Data = None, json: Json = False) -> None:
+    """Count what a recipe's model is: parameters, operations and bytes, operator by operator."""
+    from pennyweight.cli.telling import tell_count
+
+    tell_count(recipe, data, json=json)
+
+
+@app.command()
+def ledger(
+    by: Annotated[str, typer.Option(help="Sum up by job, phase, lever or day.")] = "job",
+    prices: Prices = "local",
+    json: Json = False,
+) -> None:
+    """Show what was spent on what."""
+    from pennyweight.cli.telling import tell_ledger
+
+    tell_ledger(by, prices, json=json)
+
+
+@app.command()
+def calibrate(json: Json = False) -> None:
+    """Measure this machine's ceilings (matrix rates, memory bandwidth) once, for better predictions."""
+    from pennyweight.cli.telling import tell_calibration
+
+    tell_calibration(json=json)

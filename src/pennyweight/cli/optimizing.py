@@ -1,0 +1,170 @@
+"""`pennyweight optimize`: read the wish, search, show and keep what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pennyweight.cli.screen import Progress, say, say_json, say_table
+from pennyweight.core import Floor, Limits, Slack
+from pennyweight.errors import BadInputError
+from pennyweight.units import parse_seconds, parse_share, parse_usd, percent, si, usd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pennyweight.core import Artifact, Front, Job
+
+_RATIO_METRICS = frozenset({"perplexity", "rmse", "mae", "log_loss"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person typed, not yet understood."""
+
+    data: Path | None
+    give_up: str | None
+    floor: str | None
+    sure: str | None
+    strategy: str
+    use: str | None
+    budget: str | None
+    trials: int | None
+    time: str | None
+    predictions: str | None
+    seed: int
+    prices: str
+    dry_run: bool
+    fresh: bool
+
+    def apply(self, job: Job) -> Job:
+        """The recipe's job with the floor, the demand and the limits that were typed."""
+        return replace(job, floor=self._floor(job.floor), demand=self._demand(job), limits=self._limits(job.limits))
+
+    def _floor(self, asked: Floor) -> Floor:
+        if self.give_up and self.floor:
+            raise BadInputError("--give-up and --floor are two floors.", "give one of them.")
+        confidence = parse_share(self.sure) if self.sure else asked.confidence
+        if self.floor:
+            return Floor.parse(self.floor, confidence)
+        if self.give_up:
+            slack = Slack.RATIO if asked.metric in _RATIO_METRICS else Slack.POINTS
+            return Floor(asked.metric, parse_share(self.give_up), slack, confidence)
+        return replace(asked, confidence=confidence)
+
+    def _demand(self, job: Job) -> Any:
+        return replace(job.demand, predictions=float(self.predictions)) if self.predictions else job.demand
+
+    def _limits(self, asked: Limits) -> Limits:
+        return Limits(
+            parse_usd(self.budget) if self.budget else asked.usd,
+            parse_seconds(self.time) if self.time else asked.wall_s,
+            asked.memory_byte,
+            self.trials or asked.trials,
+        )
+
+
+def run_all(recipes: list[Path], wish: Wish, *, report: Path, out: Path, json: bool) -> None:
+    """Optimise every recipe; print the fronts, write the report and the winners."""
+    from pennyweight.jobs import load_recipe
+    from pennyweight.report.facts import front_facts
+
+    jobs = [wish.apply(load_recipe(recipe, wish.data)) for recipe in recipes]
+    fronts = [_search(job, wish) for job in jobs]
+    written = {} if wish.dry_run else _write(fronts, report, out)
+    if json:
+        facts = [{**front_facts(front), **written.get(front.control.plan.job.name, {})} for front in fronts]
+        say_json(facts[0] if len(facts) == 1 else facts)
+    else:
+        for front in fronts:
+            show(front)
+        if written:
+            say(f"The report is in {report}; " + ", ".join(f"{row['winner_path']}" for row in written.values()) + ".")
+    if not wish.dry_run and any(front.certificate is None for front in fronts):
+        raise KeyboardInterrupt
+
+
+def _search(job: Job, wish: Wish) -> Front:
+    from pennyweight.engine import Shop
+    from pennyweight.optimize import Search, foresee, optimize
+
+    names = tuple(name.strip() for name in wish.use.split(",")) if wish.use else None
+    how = Search(wish.strategy, names, wish.seed)
+    with Progress(job.name) as progress:
+        shop = Shop.at(prices=wish.prices, watch=progress, recall=not wish.fresh)
+        return foresee(job, how, shop=shop) if wish.dry_run else optimize(job, how, shop=shop)
+
+
+def _write(fronts: list[Front], report: Path, out: Path) -> dict[str, dict[str, str]]:
+    """Write the report and each winner; returns where they are, by job."""
+    from pennyweight.engine import Shop
+    from pennyweight.report.page import write_page
+    from pennyweight.store.artifacts import save
+
+    write_page(report, fronts)
+    store, found = Shop.at().artifacts, {}
+    for front in fronts:
+        name = front.control.plan.job.name
+        path = out if len(fronts) == 1 else out.with_name(f"{name}{out.suffix}")
+        save(_finished(store.get(front.winner.artifact), front), path)
+        found[name] = {"report": str(report), "winner_path": str(path)}
+    return found
+
+
+def _finished(artifact: Artifact, front: Front) -> Artifact:
+    """The winner's artifact with its bill and its certificate on board."""
+    from pennyweight.report.facts import certificate_facts, front_facts, run_facts
+
+    facts = front_facts(front)
+    more = {
+        "job": facts["job"],
+        "run": run_facts(front.winner, front),
+        "saving": facts["saving"],
+        "certificate": certificate_facts(front.certificate) if front.certificate else None,
+    }
+    return replace(artifact, meta=tuple(sorted({**artifact.facts, **more}.items())))
+
+
+def show(front: Front) -> None:
+    """Print a front as a table, the certificate, the bill of the search and the break-even volume."""
+    from pennyweight.report.facts import front_facts
+
+    facts = front_facts(front)
+    ordered = sorted(facts["runs"], key=lambda run: run["bill"]["total"]["usd"])
+    rows = [_row(run) for run in ordered if run["on_front"] or run["is_control"] or front.certificate is None]
+    measured = facts["basis"] == "measured"
+    heads = ["", "total", "error", "CPU/prediction", "cheaper", facts["floor"].split()[0] if measured else "", "levers"]
+    say_table(f"{facts['job']}: {facts['floor']}", heads, rows, range(1, 6))
+    for line in verdict(facts):
+        say(line)
+
+
+def verdict(facts: dict[str, Any]) -> list[str]:
+    """What came out, in sentences."""
+    if facts["basis"] != "measured":
+        return ["Predicted, nothing was run; quality is only known by measuring."]
+    if not facts["certificate"]:
+        return ["Interrupted before anything was certified; run the same command again to go on."]
+    lines = [facts["certificate"]["text"]]
+    if facts["certificate"]["held"]:
+        lines.append(f"It saves {percent(facts['saving'], 1)} of {usd(facts['control']['bill']['total']['usd'])}.")
+    if facts["search"]:
+        even = facts["break_even_predictions"]
+        pays = f"it has paid for itself after {even:,.0f} predictions" if even is not None else "it has not paid yet"
+        lines.append(f"The search cost {usd(facts['search']['total']['usd'])}; {pays}.")
+    return lines
+
+
+def _row(run: dict[str, Any]) -> list[str]:
+    score, cheaper = run["score"], run["times_cheaper_to_serve"]
+    mark = "★" if run["is_winner"] and not run["is_control"] else "·" if run["is_control"] else ""
+    quality = f"{score['mean']:.4f} ±{(score['high'] - score['mean']):.4f}" if score["n"] else ""
+    return [
+        mark,
+        usd(run["bill"]["total"]["usd"]),
+        f"±{percent(run['bill']['error'], 0)}",
+        si(run["bill"]["unit"]["device_s"], "s"),
+        f"{cheaper:.1f}×" if cheaper else "",
+        quality,
+        run["plan"],
+    ]

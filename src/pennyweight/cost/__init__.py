@@ -1,0 +1,1 @@
+"""What work costs: count, measure, predict and price it."""

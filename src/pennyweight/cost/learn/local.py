@@ -1,0 +1,62 @@
+"""What neighbours say: the error that is left, interpolated between measured runs, with its own uncertainty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_NOISE = 0.02  # standard deviation of the logarithm of one measurement
+_SHARED, _GROUP, _NEAR = 0.35, 0.3, 0.15  # standard deviations of the three layers of error
+_SHARED_REACH, _GROUP_REACH, _NEAR_REACH = 4.0, 2.0, 0.5  # in logarithms: e⁴, e² and 1.6 times as much work
+_NARROW = np.array([-0.5 / reach**2 for reach in (_SHARED_REACH, _GROUP_REACH, _NEAR_REACH)])
+PRIOR_SD = math.sqrt(_SHARED**2 + _GROUP**2 + _NEAR**2)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A Gaussian process over logarithms of measured / predicted (Rasmussen & Williams 2006, algorithm 2.1).
+
+    Its covariance has three layers: what a job shares with its neighbours in every runtime, what it shares within a
+    runtime and precision, and what only close relatives share. Far from all samples it says "no correction" and the
+    prior's standard deviation. `places` are (n, d), one row per sample; `heights` has for each group the layers'
+    variances (n, 3) as they bear on a place of that group, and under the empty name as they bear on any other.
+    """
+
+    places: NDArray[np.float64]
+    heights: dict[str, NDArray[np.float64]]
+    weights: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, groups: Sequence[str], places: Sequence[tuple[float, ...]], logs: NDArray[np.float64]) -> Local:
+        """Condition on the `logs` (n,) of measured / predicted at `places`."""
+        points = np.array(places, dtype=np.float64)
+        heights = {name: _heights(groups, name) for name in ("", *groups)}
+        covariances = [_covariance(points - place, heights[group]) for place, group in zip(points, groups, strict=True)]
+        inverse = np.linalg.inv(np.array(covariances) + _NOISE**2 * np.eye(len(points)))
+        return cls(points, heights, inverse @ logs, inverse)
+
+    def at(self, group: str, place: tuple[float, ...]) -> tuple[float, float]:
+        """Mean and standard deviation of the logarithm of measured / predicted at a new place."""
+        near = _covariance(self.places - place, self.heights.get(group, self.heights[""]))
+        spread = PRIOR_SD**2 - float(near @ self.inverse @ near)
+        return float(near @ self.weights), math.sqrt(max(spread, 0.0) + _NOISE**2)
+
+
+def _heights(groups: Sequence[str], name: str) -> NDArray[np.float64]:
+    return np.array([[_SHARED**2, _GROUP**2, _NEAR**2] if each == name else [_SHARED**2, 0.0, 0.0] for each in groups])
+
+
+def _covariance(away: NDArray[np.float64], heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariances (n,) of a place with the samples that lie `away` (n, d) from it."""
+    squared = np.einsum("ij,ij->i", away, away)
+    found: NDArray[np.float64] = np.einsum("ij,ij->i", np.exp(np.multiply.outer(squared, _NARROW)), heights)
+    return found

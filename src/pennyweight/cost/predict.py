@@ -1,0 +1,206 @@
+"""What a plan will cost here before anything runs: a roofline, what was learned of it, and how far it may be off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from operator import mul
+from typing import TYPE_CHECKING, TypeVar
+
+from pennyweight.catalog import load_efficiency
+from pennyweight.core import Basis, Bill, Cost, Form, Kind
+from pennyweight.cost.count import disk_byte
+from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
+from pennyweight.cost.price import Parts, bill
+from pennyweight.cost.roofline import KINDS, Ceiling, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pennyweight.catalog import Device, Efficiency, PriceSheet
+    from pennyweight.core import Demand, Spec
+
+_CONV, _LINEAR, _MATMUL, _GROWING = (KINDS.index(kind) for kind in (Kind.CONV, Kind.LINEAR, Kind.MATMUL, Kind.TREE))
+_K, _V = TypeVar("_K"), TypeVar("_V")
+_TINY_S = 1e-9
+_95 = 1.96
+_COPIES = 2.0  # a runtime keeps the weights as read and as its kernels want them
+_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one run of a spec really took, to learn from; what was not measured is left at zero.
+
+    `unit_s`: CPU seconds per prediction; `train_s` and `tune_s`: CPU seconds of training and of compressing;
+    `memory_byte`: held while serving; `trained`: the spec as it stood when it was trained, if that was another.
+    """
+
+    spec: Spec
+    unit_s: float = 0.0
+    train_s: float = 0.0
+    tune_s: float = 0.0
+    memory_byte: float = 0.0
+    trained: Spec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One predicted figure: its value, and the standard deviation of its logarithm."""
+
+    value: float
+    sd: float
+
+
+_NOTHING = Guess(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts bills on one machine under one price sheet, from the prior table and from all it has `learned`.
+
+    A unit's CPU seconds are, for a batch of B:
+    ``(Σ_ops θ_kind · max(flop / rate, byte / bandwidth) / share_kind + θ_op · Σ_ops op_s + θ_call · call_s) / B``
+    (the roofline of Williams et al. 2009 with the shares of the catalog's efficiency table, θ learned), times a tax on
+    threads beyond the first, times the correction learned from neighbours.
+    """
+
+    machine: Device
+    sheet: PriceSheet
+    learned: Learned = field(default_factory=Learned)
+    _ceilings: dict[tuple[str, str], tuple[Ceiling, Efficiency]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _trainings: dict[tuple[int, int, int], tuple[object, Guess]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _tables: dict[int, Table] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def predict(self, spec: Spec, demand: Demand, trained: Spec | None = None) -> Bill:
+        """The bill of `spec` over the horizon; `trained` is the spec as it stands when it is trained (default: `spec`).
+
+        Its error is the relative half-width of a 95% interval: the standard deviations of the lines, as independent.
+        """
+        unit = self.unit(spec)
+        train = self.training(trained or spec)
+        tune = self.tuning(spec) if spec.tune_rows else _NOTHING
+        stored_byte = self._table(spec).disk_byte
+        held_byte = self.memory(spec).value
+        costs = (self._cost(unit.value, spec.serve.threads), self._cost(train.value, 1), self._cost(tune.value, 1))
+        guessed = bill(Basis.PREDICTED, demand, Parts(*costs, held_byte, None, stored_byte), self.sheet)
+        lines = guessed.lines
+        off = (lines[0][1].usd * train.sd) ** 2 + (lines[1][1].usd * tune.sd) ** 2 + (lines[2][1].usd * unit.sd) ** 2
+        usd = lines[0][1].usd + lines[1][1].usd + lines[2][1].usd + lines[3][1].usd
+        return Bill(Basis.PREDICTED, lines, _95 * math.sqrt(off) / usd if usd else 0.0, guessed.unit)
+
+    def unit(self, spec: Spec) -> Guess:
+        """CPU seconds of one prediction."""
+        sample = self._serve(spec)
+        guess = self._guess(sample)
+        return Guess(guess.value / spec.serve.batch, guess.sd)
+
+    def training(self, spec: Spec) -> Guess:
+        """CPU seconds of training from scratch; a spec asked about before is not computed again."""
+        key = (id(spec.ops), id(spec.data), id(spec.train))
+        known = self._trainings.get(key)
+        if known is None:
+            # What is remembered keeps its key alive, whose numbers would otherwise be given to other objects.
+            known = ((spec.ops, spec.data, spec.train), self._guess(self._train(spec)))
+            _remember(self._trainings, key, known)
+        return known[1]
+
+    def tuning(self, spec: Spec) -> Guess:
+        """CPU seconds of the passes that compressing takes."""
+        return self._guess(self._tune(spec))
+
+    def memory(self, spec: Spec) -> Guess:
+        """Bytes held while serving: what the runtime holds without a model, and the stored model twice."""
+        return self._guess(self._held(spec))
+
+    def learn(self, observations: Sequence[Observation]) -> Predictor:
+        """A predictor that has also seen these; what they did not measure is skipped."""
+        samples = [sample for seen in observations for sample in self._samples(seen)]
+        return Predictor(self.machine, self.sheet, self.learned.with_samples(samples))
+
+    def _samples(self, seen: Observation) -> Iterator[Sample]:
+        spec = seen.spec
+        if seen.unit_s:
+            yield self._serve(spec, seen.unit_s * spec.serve.batch)
+        if seen.train_s:
+            yield self._train(seen.trained or spec, seen.train_s)
+        if seen.tune_s and spec.tune_rows:
+            yield self._tune(spec, seen.tune_s)
+        if seen.memory_byte:
+            yield self._held(spec, seen.memory_byte)
+
+    def _guess(self, sample: Sample) -> Guess:
+        learned = self.learned
+        if not learned.samples:
+            return Guess(sum(sample.parts), PRIOR_SD)
+        factors = learned.factors(sample)
+        log, sd = learned.correct(sample)
+        return Guess(sum(map(mul, factors, sample.parts)) * math.exp(log), sd)
+
+    def _serve(self, spec: Spec, measured: float = 1.0) -> Sample:
+        serve = spec.serve
+        ceiling, prior = self._ceiling(serve.runtime, serve.precision)
+        table = self._table(spec)
+        parts = ceiling.forward(table, serve.batch)
+        if serve.threads > 1:
+            tax = 1 + prior.thread_tax * (serve.threads - 1)
+            parts = [tax * each for each in parts]
+        place = (*_place(parts), math.log(serve.batch), math.log(serve.threads))
+        group = f"{serve.runtime}/{serve.precision}{'/int8' if table.is_whole else ''}"
+        return Sample("serve", serve.runtime, group, tuple(parts), place, measured)
+
+    def _train(self, spec: Spec, measured: float = 1.0) -> Sample:
+        return self._learn("train", spec, spec.data.rows * spec.train.epochs, measured)
+
+    def _tune(self, spec: Spec, measured: float = 1.0) -> Sample:
+        return self._learn("tune", spec, spec.tune_rows, measured)
+
+    def _learn(self, target: str, spec: Spec, rows: float, measured: float) -> Sample:
+        table = self._table(spec)
+        runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
+        parts = self._ceiling(runtime, "float32")[0].learn(table, spec.train.batch, rows)
+        place = (*_place(parts), math.log(spec.train.batch), math.log(max(rows, 1.0)))
+        return Sample(target, runtime, runtime, tuple(parts), place, measured)
+
+    def _held(self, spec: Spec, measured: float = 1.0) -> Sample:
+        runtime, stored_byte = spec.serve.runtime, self._table(spec).disk_byte
+        empty_byte = self._ceiling(runtime, spec.serve.precision)[1].memory_byte
+        return Sample("memory", runtime, runtime, (empty_byte, _COPIES * stored_byte), (), measured)
+
+    def _table(self, spec: Spec) -> Table:
+        found = self._tables.get(id(spec.ops))
+        if found is None:
+            found = Table(spec.ops, disk_byte(spec))  # holds on to the operators, so their number stays theirs
+            _remember(self._tables, id(spec.ops), found)
+        return found
+
+    def _ceiling(self, runtime: str, precision: str) -> tuple[Ceiling, Efficiency]:
+        key = (runtime, precision)
+        found = self._ceilings.get(key)
+        if found is None:
+            table = load_efficiency()
+            prior = table.get(runtime, table["*"])
+            found = self._ceilings[key] = (Ceiling.of(self.machine, runtime, precision, prior), prior)
+        return found
+
+    def _cost(self, cpu_s: float, threads: int) -> Cost:
+        wall_s = cpu_s / min(threads, self.machine.cores)
+        return Cost(cpu_s, wall_s, self.machine.joule(cpu_s, wall_s))
+
+
+def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[key] = value
+
+
+def _place(parts: Sequence[float]) -> tuple[float, float, float]:
+    """Logarithms of the seconds that arithmetic, moving and overheads take."""
+    working_s = parts[_CONV] + parts[_LINEAR] + parts[_MATMUL] + parts[_GROWING]
+    own_s = parts[-2]
+    moving_s = sum(parts) - working_s - own_s - parts[-1]
+    return math.log(max(working_s, _TINY_S)), math.log(max(moving_s, _TINY_S)), math.log(max(own_s, _TINY_S))

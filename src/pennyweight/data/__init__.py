@@ -1,0 +1,1 @@
+"""The data of a job: disjoint splits, class balance, cross-validation."""

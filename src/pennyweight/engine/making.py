@@ -1,0 +1,100 @@
+"""Make the model of a plan, lever by lever, sharing what plans have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+from pennyweight import backends
+from pennyweight.core import Cost, Form, Phase, Stage
+from pennyweight.cost.meter import meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pennyweight.core import Lever, Plan, Work
+    from pennyweight.cost.meter import Measurement
+
+    Note = Callable[[Phase, str, Measurement], None]
+
+_KEPT = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A model on its way, and what it has cost so far: training (data levers included) and compressing."""
+
+    work: Work
+    train: Cost = Cost()
+    tune: Cost = Cost()
+
+
+@final
+class Maker:
+    """Makes models; what two plans begin with alike is made once and kept (the last 48 stages made)."""
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._kept: dict[tuple[object, ...], Made] = {}
+
+    def make(self, plan: Plan) -> Made:
+        """Everything up to serving: data prepared, model trained and compressed; SERVE levers are pulled as well."""
+        return self._upto(plan, plan.levers)
+
+    def missing(self, plan: Plan) -> tuple[Phase, ...]:
+        """The phases that making a plan would have to pay for."""
+        before = [levers for levers in _prefixes(plan.levers) if (levers, plan.fidelity, plan.seed) in self._kept]
+        longest = max(map(len, before), default=-1)
+        rest = plan.levers[max(longest, 0) :]
+        compress = any(lever.stage is Stage.COMPRESS for lever in rest)
+        train = longest < sum(lever.stage < Stage.COMPRESS for lever in plan.levers)
+        return (Phase.TRAIN,) * train + (Phase.COMPRESS,) * compress
+
+    def _upto(self, plan: Plan, levers: tuple[Lever, ...]) -> Made:
+        key = (levers, plan.fidelity, plan.seed)
+        if key not in self._kept:
+            last = levers[-1] if levers else None
+            trained = last is None or last.stage < Stage.COMPRESS
+            made = self._train(plan, levers) if trained else self._pull(self._upto(plan, levers[:-1]), levers[-1])
+            self._kept[key] = made
+            self._forget()
+        return self._kept[key]
+
+    def _train(self, plan: Plan, levers: tuple[Lever, ...]) -> Made:
+        backend = backends.load(plan.job.backend)
+        with meter() as window:
+            work = backend.open(plan.job, fidelity=plan.fidelity, seed=plan.seed)
+            for lever in levers:
+                work = lever.pull(work)
+            work = trained(work)
+        self._note(Phase.TRAIN, " → ".join(map(str, levers)), window.measured)
+        return Made(work, train=window.measured.cost())
+
+    def _pull(self, made: Made, lever: Lever) -> Made:
+        with meter() as window:
+            work = lever.pull(made.work)
+        self._note(Phase.COMPRESS, str(lever), window.measured)
+        return replace(made, work=work, tune=made.tune + window.measured.cost())
+
+    def _forget(self) -> None:
+        while len(self._kept) > _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+
+
+def _prefixes(levers: tuple[Lever, ...]) -> list[tuple[Lever, ...]]:
+    return [levers[:length] for length in range(len(levers) + 1)]
+
+
+def trained(work: Work) -> Work:
+    """Train the work's model as its spec says; the spec then holds the epochs that were really needed."""
+    settings = work.spec.train
+    if work.spec.form is Form.ESTIMATOR:
+        from pennyweight.train.estimator import fit_estimator
+
+        model = fit_estimator(work.model, work.data.train, settings, seed=work.seed)
+        return work.having(model=model, trained=True)
+    from pennyweight.train.loop import How, fit
+
+    done = fit(work.model, work.data.train, settings, how=How(seed=work.seed, task=work.spec.data.task))
+    spec = replace(work.spec, train=replace(settings, epochs=done.epochs))
+    return work.having(model=done.model, spec=spec, trained=True)

@@ -1,0 +1,105 @@
+"""What must be true of data and floor before anything is spent on them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pennyweight.core import Floor, Slack, Task
+from pennyweight.data.splits import check_finite
+from pennyweight.errors import BadInputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pennyweight.data.splits import Splits
+
+_PARTS = ("train", "select", "certify")
+_REGRESSION = frozenset({"rmse", "mae", "r2"})
+
+
+def task_of(floor: Floor, y: np.ndarray) -> Task:
+    """What the model must answer with, from the floor's metric and the labels: values, tokens (N, T) or classes."""
+    if floor.metric in _REGRESSION:
+        return Task.REGRESS
+    if floor.metric == "perplexity" or (y.ndim == 2 and y.dtype.kind in "iu"):
+        return Task.LANGUAGE
+    return Task.CLASSIFY
+
+
+def check_metric(metric: str) -> None:
+    """Raise `UnknownNameError` for a metric that cannot be scored."""
+    from pennyweight import evals
+
+    if metric not in evals.names():
+        raise UnknownNameError.of("metric", metric, evals.names())
+
+
+def check_splits(splits: Splits, task: Task, *, holes_allowed: bool = False) -> None:
+    """Refuse NaN and infinity (NaN in x only unless `holes_allowed`), and labels that are not of the task."""
+    for name in _PARTS:
+        rows = getattr(splits, name)
+        if len(rows) == 0:
+            raise BadInputError(f"The {name} split has no rows.", "give some.")
+        finite = rows
+        if holes_allowed and rows.x.dtype.kind == "f":
+            finite = type(rows)(np.where(np.isnan(rows.x), 0, rows.x), rows.y)
+        try:
+            check_finite(finite)
+        except BadInputError as error:
+            raise BadInputError(
+                f"In the {name} split: {error.problem}",
+                "fill or drop them (the job must run as asked before anything about it can be cut).",
+            ) from None
+        _check_labels(rows.y, name, task)
+    shapes = {getattr(splits, name).x.shape[1:] for name in _PARTS}
+    if len(shapes) > 1:
+        raise BadInputError("The splits hold rows of different shapes.", "give all three rows of one shape.")
+
+
+def check_classes(splits: Splits, classes: int) -> None:
+    """Refuse labels outside 0..classes - 1."""
+    for name in _PARTS:
+        y = getattr(splits, name).y
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= classes:
+            raise BadInputError(
+                f"The labels of the {name} split go from {low} to {high}, but the model knows {classes} answers.",
+                "number the classes from 0 and give the model one output for each.",
+            )
+
+
+def check_power(floor: Floor, rows: int) -> None:
+    """Refuse a floor on accuracy that `rows` fresh examples could not confirm even for a faultless candidate.
+
+    A share of faults `d` goes unseen in n examples with chance (1 - d)^n, so n >= log(alpha) / log(1 - d) are needed.
+    """
+    fault = 1 - floor.amount if floor.slack is Slack.ABSOLUTE else floor.amount
+    if floor.metric != "accuracy" or not 0 < fault < 1:
+        return
+    needed = math.ceil(math.log(1 - floor.confidence) / math.log1p(-fault))
+    if rows < needed:
+        raise BadInputError(
+            f"{rows} rows to certify cannot show {floor}: that takes at least {needed}.",
+            f"give {needed} rows or more to certify, give up more quality, or ask to be less sure.",
+        )
+
+
+def _check_labels(y: np.ndarray, name: str, task: Task) -> None:
+    if task is Task.REGRESS:
+        return
+    whole = y.dtype.kind in "iub" or bool(np.all(y == np.round(y)))
+    if not whole:
+        raise BadInputError(
+            f"The labels of the {name} split are not whole numbers, but the job is to {task.value}.",
+            "number the classes from 0, or set a floor on rmse, mae or r2.",
+        )
+    wanted = 2 if task is Task.LANGUAGE else 1
+    if y.ndim != wanted:
+        form = "(rows, tokens)" if task is Task.LANGUAGE else "(rows,)"
+        raise BadInputError(f"The labels of the {name} split have shape {y.shape}.", f"give them as {form}.")
+
+
+def typed(values: Any, dtype: type) -> np.ndarray:
+    """The values contiguous and of `dtype`, copied only if they are not."""
+    return np.ascontiguousarray(values, dtype=dtype)

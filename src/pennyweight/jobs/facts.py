@@ -1,0 +1,61 @@
+"""What can be read off the data itself: sizes, holes, duplicates, scale, and the name of it all by content."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pennyweight.core import DataSpec, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pennyweight.data.splits import Arrays, Splits
+
+_FAR = 3.0
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def data_spec(rows: Arrays, task: Task, classes: int) -> DataSpec:
+    """Measure the training rows: how many, how large, which share is missing or double, whether x is scaled."""
+    x, y = rows.x, rows.y
+    row_byte = (x.nbytes + y.nbytes) / len(rows)
+    return DataSpec(len(rows), row_byte, task, classes, _missing(x), _duplicates(x, y), _scaled(x))
+
+
+def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
+    """The SHA-256 of all rows and of the texts that describe the model; addresses in memory do not count."""
+    whole = sha256()
+    for text in model:
+        whole.update(_ADDRESS.sub("", text).encode())
+        whole.update(b"\0")
+    for part in (splits.train, splits.select, splits.certify):
+        for column in (part.x, part.y, part.groups, part.weight):
+            if column is not None:
+                whole.update(f"{column.dtype.str}{column.shape}".encode())
+                whole.update(np.ascontiguousarray(column).data)
+    return whole.hexdigest()
+
+
+def _missing(x: np.ndarray) -> float:
+    if x.dtype.kind != "f":
+        return 0.0
+    return float(np.isnan(x).reshape(len(x), -1).any(axis=1).mean())
+
+
+def _duplicates(x: np.ndarray, y: np.ndarray) -> float:
+    pairs = zip(np.ascontiguousarray(x), np.ascontiguousarray(y), strict=True)
+    seen = {hash(one.tobytes() + other.tobytes()) for one, other in pairs}
+    return 1 - len(seen) / len(x)
+
+
+def _scaled(x: np.ndarray) -> bool:
+    """Whether values are of about unit size: mean and deviation of every column (of a table) within ±3."""
+    if x.dtype.kind != "f":
+        return x.dtype.kind == "i" and x.dtype.itemsize == 8  # tokens have no scale
+    columns = x if x.ndim == 2 else x.reshape(-1, 1)
+    mean, deviation = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+    return bool(np.all(np.abs(mean) <= _FAR) and np.all(deviation <= _FAR))

@@ -1,0 +1,186 @@
+"""From a model, data and a floor to a job: checked, counted and named by content."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import numpy as np
+
+from pennyweight.core import Demand, Floor, Form, Job, Limits, ServeSpec, Spec, Task, TrainSpec
+from pennyweight.data.splits import Arrays, Splits
+from pennyweight.errors import BadInputError
+from pennyweight.jobs.checks import check_classes, check_metric, check_power, check_splits, task_of, typed
+from pennyweight.jobs.facts import data_spec, fingerprint
+from pennyweight.jobs.intake import as_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+
+class Asked(TypedDict, total=False):
+    """What may be said of a job besides model, data and floor; all of it has a default.
+
+    `train`: how it is trained. `demand`: how often it will be used. `limits`: what the search may spend. `task`: what
+    it answers with (otherwise told from metric and labels). `shares`, `groups`, `stratify`, `seed`: how undivided data
+    is dealt.
+    """
+
+    train: TrainSpec
+    demand: Demand
+    limits: Limits
+    task: Task
+    shares: tuple[float, float, float]
+    groups: Any
+    stratify: bool
+    seed: int
+
+
+def torch_job(
+    name: str, make_model: Callable[[], nn.Module], data: Any, floor: Floor | str, **asked: Unpack[Asked]
+) -> Job:
+    """A job around a torch module, which `make_model` makes fresh.
+
+    `data` may be `Splits`, `(x, y)` arrays, a torch `DataLoader` or `Dataset`, or three of these (train, select,
+    certify). `floor` is a `Floor`, or text such as ``"accuracy=98%"``. The module must answer with logits (N, classes),
+    values (N,), or next-token logits (N, T, vocabulary).
+    """
+    from pennyweight.backends.torch import TorchMaterial
+    from pennyweight.cost.table_module import table_of_module
+    from pennyweight.train.rows import answer_width
+
+    floor = _floor(floor)
+    splits = _splits(data, asked)
+    task = asked.get("task") or task_of(floor, splits.train.y)
+    check_splits(splits, task)
+    model = _fresh(make_model, asked.get("seed", 0))
+    splits = _torch_typed(splits, task, model)
+    classes = answer_width(model, splits.train, task)
+    if task is not Task.REGRESS:
+        check_classes(splits, classes)
+    check_power(floor, len(splits.certify))
+    dtype = str(splits.train.x.dtype)
+    spec = Spec(
+        Form.MODULE,
+        table_of_module(model, splits.train.x.shape[1:], dtype=dtype),
+        data_spec(splits.train, task, classes),
+        asked.get("train", TrainSpec()),
+        ServeSpec(runtime="torch", batch=asked.get("demand", Demand()).batch),
+    )
+    shapes = [f"{key}{tuple(each.shape)}" for key, each in model.state_dict().items()]
+    origin = getattr(make_model, "__qualname__", type(make_model).__qualname__)
+    content = fingerprint(
+        splits, model=[origin, repr(model), *_sources(model), *shapes, repr(spec.train), floor.metric]
+    )
+    return _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype))
+
+
+def sklearn_job(name: str, estimator: Any, data: Any, floor: Floor | str, **asked: Unpack[Asked]) -> Job:
+    """A job around a scikit-learn estimator, which is cloned before it is fitted.
+
+    `data` as for `torch_job`, with rows of shape (features,); classes are numbered from 0. NaN in x is accepted where
+    the estimator accepts it.
+    """
+    from sklearn.utils import get_tags
+
+    from pennyweight.backends.sklearn import SklearnMaterial
+    from pennyweight.cost.table_estimator import table_of_estimator
+
+    floor = _floor(floor)
+    splits = _splits(data, asked)
+    task = asked.get("task") or task_of(floor, splits.train.y)
+    check_splits(splits, task, holes_allowed=bool(get_tags(estimator).input_tags.allow_nan))
+    if splits.train.x.ndim != 2:
+        raise BadInputError(
+            f"An estimator takes rows of features, not of shape {splits.train.x.shape[1:]}.",
+            "flatten them: x.reshape(len(x), -1).",
+        )
+    classes = _classes(splits, task)
+    splits = _retyped(splits, splits.train.x.dtype.type, np.float64 if task is Task.REGRESS else np.int64)
+    check_power(floor, len(splits.certify))
+    spec = Spec(
+        Form.ESTIMATOR,
+        table_of_estimator(estimator, splits.train.x.shape[1], max(1, classes)),
+        data_spec(splits.train, task, classes),
+        asked.get("train", TrainSpec()),
+        ServeSpec(runtime="sklearn", batch=asked.get("demand", Demand()).batch),
+    )
+    about = [type(estimator).__qualname__, repr(sorted(estimator.get_params().items(), key=str))]
+    content = fingerprint(splits, model=[*about, repr(spec.train), floor.metric])
+    return _job((name, spec, floor), asked, "sklearn", content, SklearnMaterial(estimator, splits))
+
+
+def _floor(floor: Floor | str) -> Floor:
+    floor = Floor.parse(floor) if isinstance(floor, str) else floor
+    check_metric(floor.metric)
+    return floor
+
+
+def _splits(data: Any, asked: Asked) -> Splits:
+    dealt: dict[str, Any] = {
+        key: each for key, each in asked.items() if key in {"shares", "groups", "stratify", "seed"}
+    }
+    return as_splits(data, **dealt)
+
+
+def _job(core: tuple[str, Spec, Floor], asked: Asked, backend: str, content: str, material: Any) -> Job:
+    name, spec, floor = core
+    demand, limits = asked.get("demand", Demand()), asked.get("limits", Limits())
+    return Job(name, spec, floor, demand, limits, backend, content, material)
+
+
+def _fresh(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    import torch
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model = make_model()
+    if not isinstance(model, torch.nn.Module):
+        raise BadInputError(
+            f"make_model gives a {type(model).__name__}, not a torch.nn.Module.",
+            "pass a function that makes the module, such as the class itself.",
+        )
+    return model
+
+
+def _sources(model: nn.Module) -> list[str]:
+    """The code of the classes that are not torch's own, where it can be read: what repr() does not show."""
+    kinds = {type(each) for each in model.modules() if not type(each).__module__.startswith("torch.")}
+    texts = []
+    for kind in sorted(kinds, key=lambda each: each.__qualname__):
+        with contextlib.suppress(OSError, TypeError):
+            texts.append(inspect.getsource(kind))
+    return texts
+
+
+def _torch_typed(splits: Splits, task: Task, model: nn.Module) -> Splits:
+    """Inputs as float32, or int64 where they are tokens; labels as int64, or float32 where they are values."""
+    import torch
+
+    embeds = any(isinstance(each, torch.nn.Embedding) for each in model.modules())
+    tokens = splits.train.x.dtype.kind in "iu" and (embeds or task is Task.LANGUAGE)
+    x_type = np.int64 if tokens else np.float32
+    y_type = np.float32 if task is Task.REGRESS else np.int64
+    return _retyped(splits, x_type, y_type)
+
+
+def _retyped(splits: Splits, x_type: type, y_type: type) -> Splits:
+    parts = (splits.train, splits.select, splits.certify)
+    return Splits(*(Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts))
+
+
+def _classes(splits: Splits, task: Task) -> int:
+    if task is Task.REGRESS:
+        return 0
+    labels = np.unique(splits.train.y)
+    if len(labels) < 2 or not np.array_equal(labels, np.arange(len(labels))):
+        shown = ", ".join(f"{label:g}" for label in labels[:8])
+        raise BadInputError(
+            f"The labels to train on are {shown}{', …' if len(labels) > 8 else ''}, not 0, 1, 2, ….",
+            "number two or more classes from 0: numpy.unique(labels, return_inverse=True).",
+        )
+    check_classes(splits, len(labels))
+    return len(labels)

@@ -1,0 +1,123 @@
+"""The whole product in one loop: measure the control, search under the floor, certify the winner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pennyweight import levers
+from pennyweight.certify import certify, reachable
+from pennyweight.control.stop import Budget, Prospect, worth
+from pennyweight.core import Basis, Bill, Front, Phase, Plan, Run, Score
+from pennyweight.engine import Engine, Evidence, Shop
+from pennyweight.errors import BadInputError, PennyweightError
+from pennyweight.search.base import Scope
+from pennyweight.search.find import load as load_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pennyweight.core import Cost, Job, Lever, Verdict
+
+_CHANCE = 0.6  # that a plan nobody has tried keeps the floor
+_PATIENCE = 3  # plans in a row that are not worth a trial end the search
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search: the strategy's name, the levers to choose from (None: all that fit), the seed."""
+
+    strategy: str = "greedy"
+    levers: Collection[str] | None = None
+    seed: int = 0
+
+
+def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None) -> Front:
+    """Find the cheapest way to do `job` that keeps its floor, and certify it.
+
+    Every plan is carried out in `shop` (default: the one in `store.home()`), where a plan that is on the ledger is not
+    done again. Ctrl-C ends the search and returns the front so far, without a certificate. Raises
+    `FloorUnreachableError` if not even the control keeps an absolute floor, `OverBudgetError` if the limits do not
+    allow even the control.
+    """
+    how, place = search or Search(), shop or Shop.at()
+    engine = Engine(job, place)
+    scope = scope_of(engine, how)
+    budget = Budget.afford(job.limits, engine.effort(scope.control))
+    control = engine.execute(scope.control)
+    reachable(job.floor, control.score)
+    strategy = load_strategy(how.strategy).start(scope)
+    strategy.tell(control)
+    front, idle = Front.of(control), 0
+    try:
+        while (plan := strategy.ask()) is not None and idle < _PATIENCE:
+            allowed = budget.spend(engine.spent, len(front.seen)).allows(engine.effort(plan))
+            if not allowed:
+                place.watch("stop", text=allowed.reason)
+                break
+            if not (weighed := _worth(engine, front, plan)):
+                place.watch("struck", text=f"{plan}: {weighed.reason}")
+                idle += 1
+                continue
+            idle = 0
+            if (run := _try(engine, plan)) is not None:
+                front = front.add(run)
+                strategy.tell(run)
+    except KeyboardInterrupt:
+        place.watch("stop", text="Interrupted; what was finished is kept, and a second run goes on from there.")
+        return replace(front, spent=engine.bill())
+    certificate = certify(front, Evidence(engine))
+    return replace(front, certificate=certificate, spent=engine.bill())
+
+
+def foresee(job: Job, search: Search | None = None, *, shop: Shop | None = None) -> Front:
+    """The predicted front of single levers, without carrying out anything.
+
+    Quality cannot be predicted: every run carries the control's unknown score.
+    """
+    how = search or Search()
+    engine = Engine(job, shop or Shop.at())
+    scope = scope_of(engine, how)
+    unknown = Score(job.floor.metric, 0.0, 0.0, 0)
+    front = Front.of(Run(scope.control, engine.foresee(scope.control), unknown))
+    for plan in _on_paper(scope):
+        front = front.add(Run(plan, scope.predict(plan), unknown))
+    return front
+
+
+def _on_paper(scope: Scope) -> list[Plan]:
+    """Every lever alone, and the mildest settings together, as long as each lowers the predicted bill."""
+    alone = [scope.control.then(lever) for lever in scope.levers if lever.fits(scope.job.spec)]
+    together, tried = scope.control, set[str]()
+    for lever in sorted(scope.levers, key=lambda lever: lever.stage):
+        if lever.name not in tried and lever.fits(together.spec):
+            tried.add(lever.name)
+            more = together.then(lever)
+            together = more if scope.predict(more) < scope.predict(together) else together
+    return [*alone, together] if len(together.levers) > 1 else alone
+
+
+def scope_of(engine: Engine, how: Search) -> Scope:
+    """What the search may choose from; raises `UnknownNameError` for a lever there is none of."""
+    names = how.levers if how.levers is not None else levers.find()
+    kinds = [levers.load(name) for name in names]
+    choices: list[Lever] = [lever for kind in kinds for lever in kind.choices(engine.job)]
+    if not choices:
+        raise BadInputError("None of these levers has a setting for this job.", "see pennyweight levers RECIPE.")
+    return Scope(engine.job, tuple(choices), engine.foresee, engine.job.floor, how.seed)
+
+
+def _try(engine: Engine, plan: Plan) -> Run | None:
+    """Carry out a plan; one that cannot be carried out is said and costs what it cost."""
+    try:
+        return engine.execute(plan)
+    except PennyweightError as error:
+        engine.shop.watch("struck", text=f"{plan}: {error.problem}")
+        return None
+
+
+def _worth(engine: Engine, front: Front, plan: Plan) -> Verdict:
+    """Whether what a plan may still save over the horizon is more than trying it costs."""
+    best = front.best(engine.job.floor).plan
+    effort: Cost = engine.effort(plan)
+    return worth(engine.foresee(best), [Prospect(engine.foresee(plan.at(1.0)), _CHANCE, effort)])

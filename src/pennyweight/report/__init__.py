@@ -1,0 +1,1 @@
+"""What faces show: a front as facts (JSON), as a table and as a page."""

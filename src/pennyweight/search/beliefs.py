@@ -1,0 +1,66 @@
+"""What the runs so far say about the quality each setting costs, and how likely an untried point keeps the floor."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Point = tuple[int, ...]
+
+_MEAN = 1.2  # a lever's settings are taken to reach this share of the slack, evenly, before anything is known
+_SPREAD = 1.2  # standard deviation of what one step along a lever costs, in shares of its mean
+_INTERPLAY = 0.25  # of the slack: how far a plan may be from the sum of what its settings cost alone
+_NORMAL = NormalDist()
+
+
+class Beliefs:
+    """A Bayesian linear model: what a point costs in quality is the sum over its levers' steps, plus some interplay.
+
+    Every step from one setting of a lever to the next has a cost of its own (normal prior, conjugate update: Bishop
+    2006, 3.3), so a harsh setting also tells of the milder ones before it. `slack` is the quality that may be lost;
+    `noise` is the standard error of the control's score.
+    """
+
+    def __init__(self, sizes: Sequence[int], slack: float, noise: float) -> None:
+        self._slack = slack
+        self._scale = max(slack, noise, 1e-9)
+        steps = [_MEAN * self._scale / (size + 1) for size in sizes for _ in range(size)]
+        self._starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        self._mean = np.array(steps)
+        self._precision = np.diag([(_SPREAD * step) ** -2 for step in steps])
+        self._weighted = self._precision @ self._mean
+        self._spread = np.diag([(_SPREAD * step) ** 2 for step in steps])
+
+    def learn(self, point: Point, fall: float, noise: float) -> None:
+        """Note that a point lost `fall` of quality against the control, give or take the standard error `noise`."""
+        if not math.isfinite(fall):
+            fall = 10 * self._scale
+        row = self._steps(point)
+        weight = 1 / (noise**2 + (_INTERPLAY * self._scale) ** 2)
+        self._precision += weight * np.outer(row, row)
+        self._weighted += weight * fall * row
+        self._spread = np.linalg.inv(self._precision)
+        self._mean = self._spread @ self._weighted
+
+    def chance(self, point: Point) -> float:
+        """How likely a point loses no more than the slack."""
+        row = self._steps(point)
+        if not row.any():
+            return 1.0
+        spread = math.sqrt(float(row @ self._spread @ row) + (_INTERPLAY * self._scale) ** 2)
+        return _NORMAL.cdf((self._slack - float(row @ self._mean)) / spread)
+
+    def _steps(self, point: Point) -> NDArray[np.float64]:
+        """Ones for the steps that lead to a point."""
+        row = np.zeros(len(self._mean))
+        for start, at in zip(self._starts, point, strict=True):
+            row[start : start + at] = 1
+        return row

@@ -1,0 +1,105 @@
+"""Tiny jobs that run in about a second each, with data as dirty as each can stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pennyweight.core import Floor, Slack, TrainSpec
+from pennyweight.data.splits import Arrays, Splits, split
+from pennyweight.jobs import sklearn_job, torch_job
+from pennyweight.testing.networks import (
+    CLASSES,
+    COLUMNS,
+    CONTEXT,
+    GROUPS,
+    PIXELS,
+    VOCABULARY,
+    tiny_cnn,
+    tiny_gpt,
+    tiny_mlp,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pennyweight.core import Job
+
+_ROWS = 480
+_SURE = 0.9  # how often the next token follows from the last
+
+
+@cache
+def tiny_jobs() -> tuple[Job, ...]:
+    """Five jobs: a convolutional network, a perceptron, a transformer, a forest and a linear model.
+
+    Their data is dirty: doubled rows, columns of very different size, holes where the model can stand them.
+    """
+    return cnn_job(), mlp_job(), gpt_job(), forest_job(), linear_job()
+
+
+def cnn_job() -> Job:
+    """Noisy images of four kinds, as raw pixels around 100."""
+    rng = np.random.default_rng(0)
+    y = np.arange(_ROWS) % CLASSES
+    shape = (1, PIXELS, PIXELS)
+    x = rng.normal(size=(CLASSES, *shape))[y] + rng.normal(size=(_ROWS, *shape))
+    parts = _doubled(split((40 * x + 100).astype(np.float32), y))
+    return torch_job("tiny_cnn", tiny_cnn, parts, Floor("accuracy", 0.2), train=TrainSpec(6, 32, lr=3e-3))
+
+
+def mlp_job() -> Job:
+    """A table of three overlapping groups."""
+    parts = _doubled(split(*_table(COLUMNS)))
+    return torch_job("tiny_mlp", tiny_mlp, parts, Floor("accuracy", 0.2), train=TrainSpec(12, 32, lr=3e-3))
+
+
+def gpt_job() -> Job:
+    """Sequences in which nine of ten tokens follow from the one before."""
+    rng = np.random.default_rng(3)
+    text = rng.integers(VOCABULARY, size=(_ROWS // 2, CONTEXT + 1))
+    for place in range(CONTEXT):
+        follows = rng.random(len(text)) < _SURE
+        text[:, place + 1] = np.where(follows, (5 * text[:, place] + 3) % VOCABULARY, text[:, place + 1])
+    parts = _doubled(split(text[:, :-1], text[:, 1:], stratify=False))
+    floor = Floor("perplexity", 0.2, Slack.RATIO)
+    return torch_job("tiny_gpt", tiny_gpt, parts, floor, train=TrainSpec(4, 16, "adamw", lr=3e-3))
+
+
+def forest_job() -> Job:
+    """A table with holes, and a forest deep enough to have learned its noise."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    x, y = _table(COLUMNS // 2)
+    x[::9, 3] = np.nan
+    forest = RandomForestClassifier(12, max_depth=8, random_state=0)
+    return sklearn_job("tiny_forest", forest, _doubled(split(x, y)), Floor("accuracy", 0.2))
+
+
+def linear_job() -> Job:
+    """A regression on 24 columns of which four matter."""
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(2)
+    x, _ = _table(COLUMNS)
+    y = x[:, 1:5] @ np.array([2.0, -1.0, 0.5, 0.2]) + rng.normal(size=_ROWS)
+    return sklearn_job("tiny_linear", Ridge(1e-3), _doubled(split(x, y)), Floor("r2", 0.2))
+
+
+def _table(columns: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Three overlapping groups in columns of which every fifth is a hundred times larger than the others."""
+    rng = np.random.default_rng(1)
+    y = np.arange(_ROWS) % GROUPS
+    x = rng.normal(size=(GROUPS, columns))[y] + rng.normal(size=(_ROWS, columns))
+    x[:, ::5] *= 100
+    return x.astype(np.float32), y
+
+
+def _doubled(parts: Splits) -> Splits:
+    """The splits with a sixth of the training rows given twice."""
+    train = parts.train
+    index = np.concatenate([np.arange(len(train)), np.arange(0, len(train), 6)])
+    return replace(parts, train=Arrays(train.x[index], train.y[index]))

@@ -1,0 +1,161 @@
+from dataclasses import replace
+
+import pytest
+
+from pennyweight.catalog import PriceSheet, home, load_device, load_prices, machine, this_cpu
+from pennyweight.catalog.load import identity, read_table
+from pennyweight.errors import BadInputError, UnknownNameError
+
+DEVICES = ("generic-cpu", "amd-zen2", "amd-zen3", "amd-zen4", "amd-zen5", "intel-skylake", "arm-neoverse-n1")
+SHEET = 'core_hour_usd = 0.1\ngb_hour_usd = 0.01\ndisk_gb_month_usd = 0.2\nkwh_usd = 0\ndate = "2026-11-01"\n'
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_every_device_has_rates_power_and_a_source(name):
+    device = load_device(name)
+    assert device.name == name
+    assert device.rate("float32") > 1e9
+    assert 0 < device.idle_w < device.busy_w
+    assert not device.measured
+    assert device.source
+
+
+def test_a_precision_without_a_figure_is_no_faster_than_float32():
+    device = load_device("amd-zen2")
+    assert "bfloat16" not in device.flop_s
+    assert device.rate("bfloat16") == device.rate("float32")
+
+
+def test_an_unknown_device_is_refused_with_the_nearest_names():
+    with pytest.raises(UnknownNameError, match="amd-zen4"):
+        load_device("amd-zen-4")
+
+
+def test_an_unknown_price_sheet_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match="local"):
+        load_prices("locale")
+
+
+@pytest.mark.parametrize("name", ["local", "gcp-n2"])
+def test_every_price_sheet_says_where_and_when_it_is_from(name):
+    sheet = load_prices(name)
+    assert sheet.id == name
+    assert sheet.core_hour_usd > sheet.gb_hour_usd > 0
+    assert sheet.date.startswith("20")
+    assert sheet.source
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("vendor_id : AuthenticAMD\ncpu family : 26\nmodel : 2\nmodel name : AMD EPYC\n", "amd-zen5"),
+        ("vendor_id : AuthenticAMD\ncpu family : 25\nmodel : 17\nmodel name : AMD EPYC 9654\n", "amd-zen4"),
+        ("vendor_id : AuthenticAMD\ncpu family : 25\nmodel : 1\nmodel name : AMD EPYC 7763\n", "amd-zen3"),
+        ("vendor_id : AuthenticAMD\ncpu family : 23\nmodel : 49\nmodel name : AMD EPYC 7R32\n", "amd-zen2"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 143\nmodel name : Intel(R)\n", "intel-sapphirerapids"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nmodel name : Intel(R)\n", "intel-icelake"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nmodel name : Xeon Platinum 8175M\n", "intel-skylake"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nmodel name : Xeon Platinum 8259\n", "intel-cascadelake"),
+        ("CPU implementer : 0x41\nCPU part : 0xd0c\n", "arm-neoverse-n1"),
+    ],
+)
+def test_processors_are_recognised(tmp_path, monkeypatch, cpuinfo, name):
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo)
+    found = identity(file)
+    monkeypatch.setattr("pennyweight.catalog.load.identity", lambda: found)
+    this_cpu.cache_clear()
+    try:
+        device = this_cpu()
+    finally:
+        this_cpu.cache_clear()
+    assert device.name == name
+    assert device.source.startswith("catalog, not measured here")
+
+
+def test_an_unknown_processor_gets_generic_figures_and_is_named(monkeypatch):
+    monkeypatch.setattr("pennyweight.catalog.load.identity", lambda: "Acme family 1 model 1: Mk I")
+    this_cpu.cache_clear()
+    try:
+        device = this_cpu()
+    finally:
+        this_cpu.cache_clear()
+    assert device.name == "generic-cpu"
+    assert "'Acme family 1 model 1: Mk I' is not in the catalog" in device.source
+    assert device.cores >= 1
+
+
+def test_a_machine_that_was_never_calibrated_is_the_catalogs_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PENNYWEIGHT_HOME", str(tmp_path))
+    assert home() == tmp_path
+    assert machine() == this_cpu()
+    assert not machine().measured
+
+
+def test_a_sheet_of_ones_own_is_read_from_toml_and_from_csv(tmp_path):
+    toml = tmp_path / "mine.toml"
+    toml.write_text(f'{SHEET}source = "my invoice"\n')
+    assert load_prices(str(toml)) == PriceSheet("mine.toml", 0.1, 0.01, 0.2, 0.0, "2026-11-01", "my invoice")
+    table = tmp_path / "mine.csv"
+    table.write_text("id,core_hour_usd,gb_hour_usd,disk_gb_month_usd,kwh_usd,date,source\nm,1,2,3,4,2026-11-01,me\n")
+    assert load_prices(str(table)) == PriceSheet("m", 1, 2, 3, 4, "2026-11-01", "me")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (SHEET, "says nothing about source"),
+        (SHEET.replace("0.1", '"a lot"') + 'source = "x"\n', "not a number"),
+        (SHEET.replace("0.1", "-0.1") + 'source = "x"\n', "below zero"),
+        ("core_hour_usd = ", "is not TOML"),
+    ],
+)
+def test_a_sheet_that_makes_no_sense_is_refused(tmp_path, body, said):
+    file = tmp_path / "mine.toml"
+    file.write_text(body)
+    with pytest.raises(BadInputError, match=said):
+        load_prices(str(file))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match="cannot be read"):
+        load_prices(str(tmp_path / "none.toml"))
+    with pytest.raises(BadInputError, match="cannot be read"):
+        load_device(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "no source column"),
+        ("a,source\n1,\n", "Line 2"),
+        ("a,source\n1,x\n2\n", "Line 3"),
+        ("a,source\n1,x,y\n", "Line 2"),
+    ],
+)
+def test_a_fact_without_a_source_is_refused(text, said):
+    with pytest.raises(BadInputError, match=said):
+        read_table(text, "facts.csv")
+
+
+def test_a_device_without_rates_or_a_source_is_refused():
+    device = load_device("generic-cpu")
+    with pytest.raises(BadInputError, match="not above zero"):
+        replace(device, hbm_byte_s=0.0)
+    with pytest.raises(BadInputError, match="fill in its source"):
+        replace(device, source="")
+
+
+@pytest.mark.parametrize("body", ['speed = 3\nname = "x"\n', 'name = "x"\n'])
+def test_a_device_file_that_is_none_is_refused(tmp_path, body):
+    file = tmp_path / "device.toml"
+    file.write_text(body)
+    with pytest.raises(BadInputError):
+        load_device(str(file))
+
+
+def test_a_busy_core_draws_busy_power_and_a_waiting_one_idle_power():
+    device = load_device("generic-cpu")
+    assert device.joule(cpu_s=0, wall_s=10) == pytest.approx(10 * device.idle_w)
+    assert device.joule(cpu_s=10, wall_s=10) == pytest.approx(10 * device.busy_w)
+    assert device.joule(cpu_s=20, wall_s=10) == pytest.approx(20 * device.busy_w)

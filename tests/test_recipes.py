@@ -1,0 +1,60 @@
+"""The recipes are what they say: their networks, their data, and a control that is worth beating."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pennyweight import backends
+from pennyweight.cost.count import count, params
+from pennyweight.errors import BadInputError
+from pennyweight.jobs import load_recipe
+from pennyweight.train.loop import How, fit
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_recipe(RECIPES / "digits_cnn.py")
+
+
+def test_digits_is_the_network_it_says_it_is(digits):
+    assert params(digits.spec) == 85_066
+    assert digits.material.splits.sizes == (899, 359, 539)
+    assert digits.floor.amount == pytest.approx(0.03)
+
+
+def test_digits_trains_to_a_control_worth_beating(digits):
+    work = backends.load("torch").open(digits, seed=0)
+    trained = fit(work.model, work.data.train, work.spec.train, how=How(seed=0))
+    answers = backends.load("torch").predict(work.having(model=trained.model), work.data.certify.x)
+    assert (answers.argmax(1) == work.data.certify.y).mean() > 0.96
+
+
+@pytest.fixture(scope="module")
+def mnist(samples):
+    return load_recipe(RECIPES / "mnist_cnn.py", samples / "vision")
+
+
+def test_mnist_is_the_tutorials_network(mnist):
+    assert params(mnist.spec) == 93_322
+    macs = 26 * 26 * 32 * 9 + 11 * 11 * 64 * 32 * 9 + 3 * 3 * 64 * 64 * 9 + 576 * 64 + 640
+    assert count(mnist.spec).flop == 2 * macs
+
+
+def test_mnist_keeps_the_official_test_images_for_the_certificate(mnist, samples):
+    splits = mnist.material.splits
+    assert splits.sizes == (50_000, 10_000, 10_000)
+    with np.load(samples / "vision" / "mnist.npz") as file:
+        assert np.array_equal(splits.certify.y, file["y_test"])
+        assert np.array_equal((splits.certify.x[:50, 0] * 255).round(), file["x_test"][:50])
+    assert splits.train.x.max() == 1
+
+
+def test_mnist_without_its_file_or_with_another_says_so(tmp_path):
+    with pytest.raises(BadInputError, match=r"mnist\.npz"):
+        load_recipe(RECIPES / "mnist_cnn.py", tmp_path)
+    np.savez(tmp_path / "mnist.npz", x_train=np.zeros(1))
+    with pytest.raises(BadInputError, match="lacks x_test, y_test, y_train"):
+        load_recipe(RECIPES / "mnist_cnn.py", tmp_path)
