@@ -67,7 +67,7 @@ def main() -> None:
 
 def search(job: Job, shop: Shop, *, quick: bool) -> Won:
     """Let the product find its winner; what is on the ledger of an earlier run is not done again."""
-    from pennyweight.optimize import Search, optimize
+    from pennyweight.optimizing import Search, optimize
 
     front = optimize(job, Search(levers=LEVERS_QUICK if quick else LEVERS), shop=shop)
     if front.certificate is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the name everybody knows it by
+from torch.nn import functional as F  # ruff: ignore[lowercase-imported-as-non-lowercase] - the name everybody knows it by
 
 from pennyweight.core import Demand, Floor, Job, Slack, TrainSpec
 from pennyweight.data.splits import Arrays, Splits

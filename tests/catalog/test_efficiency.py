@@ -17,6 +17,7 @@ DEFAULT = (
     row("*", "call_s", "*", 1e-5),
     row("*", "memory_byte", "*", 1e8),
     row("*", "thread_tax", "*", 0.1),
+    row("*", "probe_s", "*", 1e-5),
 )
 
 
@@ -50,3 +51,11 @@ def test_a_table_without_defaults_or_with_unknown_figures_is_refused():
         parse_efficiency((row("fast", "speed", "*", 0.9),))
     with pytest.raises(BadInputError, match="no op_s of conv"):
         parse_efficiency(DEFAULT[:1])
+
+
+def test_a_narrower_name_says_what_differs_from_the_wider_one():
+    table = parse_efficiency(
+        (*DEFAULT, row("fast", "share", "conv", 0.9), row("fast", "call_s", "*", 1.0), row("fast/int8", "call_s", "*", 2.0))
+    )
+    assert table["fast/int8"].share["conv"] == 0.9
+    assert table["fast/int8"].call_s == 2.0

@@ -65,7 +65,7 @@ def test_zeros_stay_zeros_and_are_not_in_the_table(mlp):
 
 def test_the_table_is_on_the_bill(mlp):
     op = next(op for op in Codebook(4, 0.0).rewrite(mlp.spec).ops if op.name == "2")
-    assert op.disk_bits == 4 + 16 * 32 / (64 * 48)
+    assert op.disk_bits == pytest.approx(4 + 16 * 32 / (64 * 48))
     head = next(op for op in Codebook(8, 0.0).rewrite(mlp.spec).ops if op.name == "4")
     assert head.disk_bits == 32
 

@@ -14,7 +14,7 @@ from pennyweight.core import Form, Kind, Op
 from pennyweight.cost.count import count
 from pennyweight.engine.making import trained
 from pennyweight.errors import NoEffectError
-from pennyweight.levers.lowrank import LowRank, _factors
+from pennyweight.levers.lowrank import LowRank, factors, pair
 from pennyweight.levers.prune import Prune
 from pennyweight.testing import cnn_job, gpt_job, mlp_job
 
@@ -52,12 +52,10 @@ def test_the_split_network_counts_what_the_paper_says(make_job, keep):
 
 def test_strides_padding_and_bias_survive(mlp):
     layer = nn.Conv2d(16, 32, 3, stride=2, padding=1)
-    from pennyweight.levers.lowrank import _pair
-
-    pair = _pair(layer, 32, None)
+    thin = pair(layer, 32, None)
     x = torch.randn(2, 16, 9, 9)
-    assert torch.allclose(pair(x), layer(x), atol=1e-5)
-    assert [each.bias is None for each in pair] == [True, False]
+    assert torch.allclose(thin(x), layer(x), atol=1e-5)
+    assert [each.bias is None for each in thin] == [True, False]
 
 
 @given(st.integers(2, 6), st.integers(0, 10_000))
@@ -65,8 +63,8 @@ def test_knowing_the_inputs_never_loses_more_on_them(rank, seed):
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(8, 10))
     inputs = rng.normal(size=(60, 10)) * np.exp(rng.normal(size=10))
-    aware = _factors(weight, rank, inputs.T @ inputs)
-    blind = _factors(weight, rank, None)
+    aware = factors(weight, rank, inputs.T @ inputs)
+    blind = factors(weight, rank, None)
     lost = [np.square(inputs @ (wide @ thin - weight).T).sum() for thin, wide in (aware, blind)]
     assert lost[0] <= lost[1] * (1 + 1e-3)
 

@@ -28,17 +28,15 @@ def answers(work):
 
 
 def test_neurons_that_repeat_each_other_merge_without_loss(mlp):
+    model = trained(TORCH.open(mlp_job())).model
+    times = torch.arange(1, 49)
     with torch.no_grad():
-        model = trained(TORCH.open(mlp_job())).model
-        model[0].weight[16:] = model[0].weight[:16].repeat(3, 1) * torch.arange(1, 49)[:, None]
-        model[0].bias[16:] = model[0].bias[:16].repeat(3) * torch.arange(1, 49)
-        model[2].weight[:, 16:] /= torch.arange(1, 49)
-    work = mlp.having(model=model)
+        model[0].weight[16:] = model[0].weight[:16].repeat(3, 1) * times[:, None]
+        model[0].bias[16:] = model[0].bias[:16].repeat(3) * times
+    only_first = replace(mlp.spec, ops=unnamed(mlp.spec.ops, "2"))
+    work = mlp.having(model=model, spec=only_first)
     merged = Merge(0.75).pull(work)
-    assert (merged.model[0].out_features, merged.model[2].out_features) == (16, 16)
-    first_only = work.having(spec=replace(work.spec, ops=unnamed(work.spec.ops, "2")))
-    merged = Merge(0.75).pull(first_only)
-    assert merged.model[0].out_features == 16
+    assert (merged.model[0].out_features, merged.model[2].in_features, merged.model[2].out_features) == (16, 16, 48)
     assert np.abs(answers(merged) - answers(work)).max() < 0.02 * np.abs(answers(work)).max()
 
 

@@ -12,7 +12,7 @@ from pennyweight.core import Form
 from pennyweight.cost.count import count
 from pennyweight.engine.making import trained
 from pennyweight.errors import BadInputError
-from pennyweight.levers.sparsify import Sparsify, _largest, _two_of_four
+from pennyweight.levers.sparsify import Sparsify, largest, two_of_four
 from pennyweight.testing import cnn_job, gpt_job, mlp_job
 
 TORCH = backends.load("torch")
@@ -74,11 +74,11 @@ def test_biases_and_small_matrices_stay_dense(mlp):
 def test_the_smallest_go_first(rows, share, seed):
     weight = torch.randn(rows, 8, generator=torch.Generator().manual_seed(seed))
     gone = round(share * weight.numel())
-    kept = _largest(weight, gone)
+    kept = largest(weight, gone)
     assert int((kept == 0).sum()) == gone
     if 0 < gone < weight.numel():
         assert weight[kept == 0].abs().max() <= weight[kept == 1].abs().min()
-    fours = _two_of_four(weight, 1.0).reshape(-1, 4)
+    fours = two_of_four(weight, 1.0).reshape(-1, 4)
     small = weight.abs().reshape(-1, 4)
     assert bool((fours.sum(1) == 2).all())
     assert bool(((small * fours).sum(1) >= (small * (1 - fours)).sum(1)).all())

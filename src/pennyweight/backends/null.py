@@ -1,7 +1,5 @@
 """A backend without hardware: what it answers follows from the spec by a formula, for testing everything above it."""
 
-# ruff: file-ignore[no-self-use] - the methods of the contract
-
 from __future__ import annotations
 
 import math

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
+_CLIPPING = ("Relu", "Clip")  # the range of the integers does their work
 # These pass integers on; were they left out, every product would turn its answer into floats and back.
 _PASSING = ("MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Concat")
 _WIDE, _NARROW = 128, 32
@@ -36,7 +37,7 @@ def static(graph: bytes, rows: NDArray[Any], *, calibration: str = "minmax", flo
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    with _workshop(graph) as (ready, done):
+    with _workshop(graph, fold=True) as (ready, done):
         nodes = _nodes(ready)
         convolves = any(node.op_type == "Conv" for node in nodes)
         stem = next((node for node in nodes if node.op_type in _PRODUCTS), None)
@@ -45,7 +46,7 @@ def static(graph: bytes, rows: NDArray[Any], *, calibration: str = "minmax", flo
             done,
             _Rows(rows),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*_PRODUCTS, *(_PASSING if convolves else ())],
+            op_types_to_quantize=[*_PRODUCTS, *_CLIPPING, *(_PASSING if convolves else ())],
             nodes_to_exclude=[stem.name] if float_stem and stem is not None and stem.op_type == "Conv" else [],
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -60,7 +61,7 @@ def dynamic(graph: bytes) -> bytes:
     """Quantise the weights of matrix products to 8 bits; the runtime finds each activation's range at every call."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _workshop(graph) as (ready, done):
+    with _workshop(_multiplied(graph)) as (ready, done):
         quantize_dynamic(
             ready,
             done,
@@ -77,15 +78,12 @@ def blocks(graph: bytes, bits: int) -> bytes:
 
     The runtime multiplies them in integers. Made for few rows at a time, where reading weights is what takes time.
     """
-    from onnxruntime.quantization.onnx_model import ONNXModel
-
-    with _workshop(graph) as (ready, done), _root_logger_kept():
+    with _workshop(_multiplied(graph)) as (ready, done), _root_logger_kept():
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        model = ONNXModel(_load(ready))
-        model.replace_gemm_with_matmul()
+        model = _load(ready)
         quantizer = MatMulNBitsQuantizer(
-            model.model, bits=bits, block_size=_block(model.model), is_symmetric=True, accuracy_level=4
+            model, bits=bits, block_size=_block(model), is_symmetric=True, accuracy_level=4
         )
         quantizer.process()
         quantizer.model.save_model_to_file(str(done))
@@ -98,6 +96,18 @@ def has_integers(graph: bytes) -> bool:
 
     nodes = onnx.ModelProto.FromString(graph).graph.node
     return any(node.op_type in {"DequantizeLinear", "MatMulInteger", "MatMulNBits"} for node in nodes)
+
+
+def _multiplied(graph: bytes) -> bytes:
+    """The graph with every fully connected layer as a product and a sum, the form that has integer kernels."""
+    import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    model = onnx.ModelProto.FromString(graph)
+    del model.graph.value_info[:]  # it would go on naming the shapes of weights that are turned now
+    ONNXModel(model).replace_gemm_with_matmul()
+    body: bytes = model.SerializeToString()
+    return body
 
 
 def _block(model: Any) -> int:
@@ -118,32 +128,42 @@ class _Rows:
 
 
 @contextmanager
-def _workshop(graph: bytes) -> Generator[tuple[Path, Path]]:
-    """A folder that goes away: the graph, its shapes inferred and its constants folded, and a place for the result."""
+def _workshop(graph: bytes, *, fold: bool = False) -> Generator[tuple[Path, Path]]:
+    """A folder that goes away: the graph, its shapes inferred (with `fold` simplified), and a place for the result."""
     try:
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
         raise MissingExtraError.of("onnxruntime", "onnx") from None
-    with TemporaryDirectory(prefix="pennyweight-") as folder, redirect_stdout(StringIO()), _only_errors():
+    with TemporaryDirectory(prefix="pennyweight-") as folder, redirect_stdout(StringIO()), _hushed():
         given, ready, done = (Path(folder) / name for name in ("given.onnx", "ready.onnx", "done.onnx"))
         given.write_bytes(graph)
         try:
-            quant_pre_process(given, ready, skip_symbolic_shape=True)
+            quant_pre_process(given, ready, skip_optimization=not fold, skip_symbolic_shape=True)
             yield ready, done
-        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        except _refusals() as error:
             raise UntraceableError(
                 f"The graph cannot be quantised: {str(error).strip().splitlines()[0]}",
                 "leave quantisation out, or use a model of common operators.",
             ) from error
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the library raises for graphs that it cannot read or execute."""
+    from onnx.checker import ValidationError
+    from onnx.shape_inference import InferenceError
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = (state.Fail, state.InvalidGraph, state.InvalidArgument, state.NotImplemented, state.RuntimeException)
+    return (ValueError, RuntimeError, KeyError, ValidationError, InferenceError, *own)
+
+
 @contextmanager
-def _only_errors() -> Generator[None]:
+def _hushed() -> Generator[None]:
     import onnxruntime
 
     before = logging.root.manager.disable
-    onnxruntime.set_default_logger_severity(3)
-    logging.disable(logging.WARNING)
+    onnxruntime.set_default_logger_severity(4)
+    logging.disable(logging.ERROR)  # whatever it logs as an error it raises as well
     try:
         yield
     finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
+
+import numpy as np
 
 from pennyweight.backends.sklearn_onnx_linear import is_linear, linear_part
 from pennyweight.backends.sklearn_onnx_part import OPSET, TREE_OPSET, Part, assemble, flat, renamed, then
@@ -13,7 +16,7 @@ from pennyweight.errors import BadInputError, MissingExtraError
 def to_onnx(model: Any, features: int, *, holes: bool = False) -> bytes:
     """Write a fitted estimator over float32 `features`: "y" are probabilities (N, C), values (N,) or (N, T).
 
-    Trees and linear models, also at the end of a pipeline, are written here; everything else is converted by skl2onnx.
+    Trees, linear models and chosen columns are written here, every other step of a pipeline is converted by skl2onnx.
     With `holes`, NaN in x takes the branch it took in training. What a pipeline does to x before a tree sees it is
     computed in float32, where scikit-learn uses float64, so a value next to a threshold may fall on its other side.
     Raises `BadInputError` for what cannot be written, `MissingExtraError` without onnx or skl2onnx.
@@ -25,28 +28,33 @@ def to_onnx(model: Any, features: int, *, holes: bool = False) -> bytes:
     from sklearn.pipeline import Pipeline
 
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
-    last = _last_part(steps[-1], holes=holes)
-    if last is None:
-        part = _converted(model, features)
-    elif len(steps) > 1:
-        part = then(_converted(model[:-1], features), last)
-    else:
-        part = last
+    part = reduce(then, [_part(step, features, holes=holes) for step in steps if step != "passthrough"])
     graph = assemble(renamed(part, {part.output: "y"}), features)
     onnx.checker.check_model(graph)
     body: bytes = graph.SerializeToString()
     return body
 
 
-def _last_part(model: Any, *, holes: bool) -> Part | None:
-    if has_trees(model):
-        return tree_part(model, holes=holes)
-    return linear_part(model) if is_linear(model) else None
+def _part(step: Any, features: int, *, holes: bool) -> Part:
+    if has_trees(step):
+        return tree_part(step, holes=holes)
+    if is_linear(step):
+        return linear_part(step)
+    if hasattr(step, "get_support"):
+        return _columns(np.flatnonzero(step.get_support()))
+    return _converted(step, getattr(step, "n_features_in_", features))
+
+
+def _columns(kept: np.ndarray) -> Part:
+    from onnx import helper, numpy_helper
+
+    node = helper.make_node("Gather", ["x", "kept"], ["columns"], axis=1)
+    return Part([node], [numpy_helper.from_array(kept.astype(np.int64), "kept")], "columns", len(kept))
 
 
 def _converted(model: Any, features: int) -> Part:
     """What skl2onnx makes of it, labels left out."""
-    from sklearn.base import is_classifier
+    from sklearn.base import is_classifier, is_regressor
 
     graph = _skl2onnx(model, features, classifies=is_classifier(model)).graph
     output = graph.output[-1]
@@ -55,7 +63,7 @@ def _converted(model: Any, features: int) -> Part:
     constants = [each for each in graph.initializer if each.name in read]
     sizes = [axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]]
     part = Part(nodes, constants, output.name, sizes[0] if sizes else 0)
-    return part if is_classifier(model) or part.width != 1 else flat(part)
+    return flat(part) if is_regressor(model) and part.width == 1 else part
 
 
 def _skl2onnx(model: Any, features: int, *, classifies: bool) -> Any:

@@ -32,7 +32,8 @@ def flat(part: Part) -> Part:
 def then(before: Part, after: Part) -> Part:
     """One part that answers what `after` makes of the answer of `before`."""
     made = {name for node in after.nodes for name in node.output} | {each.name for each in after.constants}
-    last = renamed(after, {"x": before.output, **{name: f"after_{name}" for name in made}})
+    place = f"{len(before.nodes)}_"
+    last = renamed(after, {"x": before.output, **{name: place + name for name in made}})
     return replace(last, nodes=[*before.nodes, *last.nodes], constants=[*before.constants, *last.constants])
 
 

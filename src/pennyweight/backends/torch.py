@@ -1,7 +1,5 @@
 """PyTorch: modules on the CPU in float32, and the ONNX graphs they turn into."""
 
-# ruff: file-ignore[no-self-use] - the methods of the contract
-
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

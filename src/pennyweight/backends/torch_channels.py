@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _CHUNK = 128
 _STEPS = ((32, 8), (16, 4), (8, 2))  # from this width on, widths are kept multiples of so much
 _RIDGE = 1e-4
-_JITTER = 1e-9
-_TINY = float(np.finfo(np.float64).tiny)
+_TINY = 1e-12
 
 
 def narrowed(spec: Spec, keep: float) -> dict[str, int]:
@@ -189,21 +188,22 @@ def _product(carried: Tensor, reader: Reader) -> NDArray[np.float64]:
 
     wide = carried.movedim(1, -1) if hasattr(reader.layer, "kernel_size") else carried
     values = wide.flatten(0, -2)[:, torch.from_numpy(reader.at)]  # (rows, channels, fan)
-    flat = values.movedim(1, -1).flatten(0, 1)
-    product: NDArray[np.float64] = (flat.T @ flat).double().numpy()
+    flat = values.movedim(1, -1).flatten(0, 1).double()
+    product: NDArray[np.float64] = (flat.T @ flat).numpy()
     return product
 
 
 def _span(products: list[NDArray[np.float64]], tie: Tie) -> NDArray[np.float64]:
-    from scipy.linalg import cholesky, qr
+    from scipy.linalg import qr
 
     if not products:
         weight: Any = tie.root.weight
         flat = weight.detach().flatten(1).double().numpy()
         products = [flat @ flat.T]
     mean = sum((each / max(float(np.trace(each)), _TINY) for each in products), np.zeros_like(products[0]))
-    factor = cholesky(mean + _JITTER * np.eye(tie.width))
-    _, order = qr(factor, mode="r", pivoting=True)
+    sizes, vectors = np.linalg.eigh(mean)
+    root = np.sqrt(np.maximum(sizes, 0.0))[:, None] * vectors.T  # what the channels carry, in other axes
+    _, order = qr(root, mode="r", pivoting=True)
     weights = np.empty(tie.width)
     weights[order] = np.arange(tie.width, 0, -1)
     return weights

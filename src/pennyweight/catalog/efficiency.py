@@ -7,9 +7,12 @@ The table `efficiency.csv` has one figure per row:
 * ``op_s``: seconds that one operator takes however small it is (dispatch, allocation), zero where it is fused away;
 * ``call_s``: seconds that one call takes whatever the model;
 * ``memory_byte``: what the process holds before any model is loaded;
-* ``thread_tax``: the share of further CPU seconds that each thread beyond the first costs.
+* ``thread_tax``: the share of further CPU seconds that each thread beyond the first costs;
+* ``probe_s``: what calibration read (``call_s + 2 op_s`` of its chain of layers) on the machine of the fit; overheads
+  elsewhere are as many times larger as calibration reads there.
 
 The kind ``*`` stands for all kinds without a row of their own, the runtime ``*`` for runtimes that are not in the table.
+``onnxruntime/float32/int8`` says what ``onnxruntime`` says of other precisions: in float32, the graph in whole numbers.
 ``torch.train`` and ``sklearn.train`` are training, per pass forward; a training step has three.
 """
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 _ANY = "*"
 _BY_KIND = ("share", "op_s")
-_WHOLE = ("call_s", "memory_byte", "thread_tax")
+_WHOLE = ("call_s", "memory_byte", "thread_tax", "probe_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Efficiency:
     call_s: float
     memory_byte: float
     thread_tax: float
+    probe_s: float
 
 
 @cache
@@ -56,17 +60,22 @@ def parse_efficiency(rows: tuple[dict[str, str], ...]) -> dict[str, Efficiency]:
     figures: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:
         if row["figure"] not in {*_BY_KIND, *_WHOLE}:
-            raise BadInputError(f"There is no figure {row['figure']!r} of efficiency.", "use share, op_s or call_s.")
+            raise BadInputError(f"There is no figure {row['figure']!r} of efficiency.", "use one of those in its docstring.")
         figures.setdefault(row["runtime"], {})[row["figure"], row["kind"]] = float(row["value"])
-    default = figures.get(_ANY)
-    if default is None:
+    if _ANY not in figures:
         raise BadInputError("The efficiency table has no rows for other runtimes.", "add rows with the runtime *.")
-    return {runtime: _gather(own, default) for runtime, own in figures.items()}
+    return {runtime: _gather([figures[each] for each in _line(runtime) if each in figures]) for runtime in figures}
 
 
-def _gather(own: dict[tuple[str, str], float], default: dict[tuple[str, str], float]) -> Efficiency:
+def _line(runtime: str) -> list[str]:
+    """From the narrowest name to the widest: ``a/b/c``, ``a/b``, ``a``, ``*``."""
+    words = runtime.split("/")
+    return ["/".join(words[:n]) for n in range(len(words), 0, -1)] + [_ANY]
+
+
+def _gather(tables: list[dict[tuple[str, str], float]]) -> Efficiency:
     def find(figure: str, kind: str) -> float:
-        for table in (own, default):
+        for table in tables:
             for key in ((figure, kind), (figure, _ANY)):
                 if key in table:
                     return table[key]

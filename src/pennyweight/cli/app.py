@@ -44,7 +44,7 @@ def main() -> None:
 
 
 @app.command()
-def optimize(  # noqa: PLR0913, PLR0917 - one parameter per option is how this library reads a command line
+def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
     recipes: Annotated[list[Path], typer.Argument(help="Python files with a function job(data=None) -> Job.")],
     *,
     data: Data = None,
@@ -91,6 +91,7 @@ def run(
         Path | None, typer.Option("--input", help="Rows to answer: .npy, or .csv of numbers. Default: its own probes.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the answers here (.npy) instead of printing them.")] = None,
+    *,
     json: Json = False,
 ) -> None:
     """Execute an artifact in the runtime it was measured in."""
@@ -100,7 +101,7 @@ def run(
 
 
 @app.command()
-def explain(artifact: Artifact, json: Json = False) -> None:
+def explain(artifact: Artifact, *, json: Json = False) -> None:
     """Tell what an artifact is, what was done to it, what it costs, and what is guaranteed."""
     from pennyweight.cli.using import explain_artifact
 
@@ -111,6 +112,7 @@ def explain(artifact: Artifact, json: Json = False) -> None:
 def levers(
     recipe: Annotated[Path | None, typer.Argument(help="Say for this recipe which levers fit, and why not.")] = None,
     data: Data = None,
+    *,
     json: Json = False,
 ) -> None:
     """List every lever, and for a recipe when it fits and why not."""
@@ -120,7 +122,7 @@ def levers(
 
 
 @app.command()
-def count(recipe: Recipe, data: Data = None, json: Json = False) -> None:
+def count(recipe: Recipe, data: Data = None, *, json: Json = False) -> None:
     """Count what a recipe's model is: parameters, operations and bytes, operator by operator."""
     from pennyweight.cli.telling import tell_count
 
@@ -131,6 +133,7 @@ def count(recipe: Recipe, data: Data = None, json: Json = False) -> None:
 def ledger(
     by: Annotated[str, typer.Option(help="Sum up by job, phase, lever or day.")] = "job",
     prices: Prices = "local",
+    *,
     json: Json = False,
 ) -> None:
     """Show what was spent on what."""
@@ -140,7 +143,7 @@ def ledger(
 
 
 @app.command()
-def calibrate(json: Json = False) -> None:
+def calibrate(*, json: Json = False) -> None:
     """Measure this machine's ceilings (matrix rates, memory bandwidth) once, for better predictions."""
     from pennyweight.cli.telling import tell_calibration
 

@@ -86,7 +86,7 @@ def run_all(recipes: list[Path], wish: Wish, *, report: Path, out: Path, json: b
 
 def _search(job: Job, wish: Wish) -> Front:
     from pennyweight.engine import Shop
-    from pennyweight.optimize import Search, foresee, optimize
+    from pennyweight.optimizing import Search, foresee, optimize
 
     names = tuple(name.strip() for name in wish.use.split(",")) if wish.use else None
     how = Search(wish.strategy, names, wish.seed)

@@ -87,8 +87,9 @@ def tell_count(recipe: Path, data: Path | None, *, json: bool) -> None:
     ]
     say_table("Operators", ["name", "kind", "in → out", "times", "weights", "FLOP"], rows, (3, 4, 5))
     say(
-        f"{si(totals['params'], '').strip()} parameters, {si(one.flop, 'FLOP')} and {si(one.hbm_byte, 'B')} per prediction "
-        f"(batch {spec.serve.batch}), {si(training.flop, 'FLOP')} to train, {si(totals['disk_byte'], 'B')} stored."
+        f"{si(totals['params'], '').strip()} parameters, {si(one.flop, 'FLOP')} and {si(one.hbm_byte, 'B')} "
+        f"per prediction (batch {spec.serve.batch}), {si(training.flop, 'FLOP')} to train, "
+        f"{si(totals['disk_byte'], 'B')} stored."
     )
 
 
@@ -141,14 +142,15 @@ def _cost(cost: Any) -> dict[str, float]:
 
 def tell_calibration(*, json: bool) -> None:
     """Measure the machine, keep the result, and say it."""
-    from pennyweight.cost.calibrate import calibrate, machine_file
+    from pennyweight.cost.calibrate import calibrate, save_machine
     from pennyweight.store.codec import plain
 
     device = calibrate()
+    file = save_machine(device)
     if json:
-        say_json({**plain(device), "file": str(machine_file())})
+        say_json({**plain(device), "file": str(file)})
         return
     for precision, rate in device.flop_s.items():
         say(f"  {precision:10} {si(rate, 'FLOP/s')} per core")
     say(f"  {'memory':10} {si(device.hbm_byte_s, 'B/s')}")
-    say(f"Kept in {machine_file()}; predictions use it from now on.")
+    say(f"Kept in {file}; predictions use it from now on.")

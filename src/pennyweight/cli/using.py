@@ -63,19 +63,18 @@ def _story(artifact: Artifact, facts: dict[str, Any]) -> list[str]:
     run, serve = facts.get("run", {}), facts["serve"]
     lines = [
         f"{facts.get('job', 'A model')} · {artifact.format} · {si(artifact.disk_byte, 'B')} · {artifact.digest[:12]}",
-        f"  served by  {serve['runtime']}, {serve['precision']}, {serve['threads']} thread(s), "
-        f"measured at {serve['batch']} per call",
+        f"  served by  {serve['runtime']}, {serve['precision']}, {serve['threads']} thread(s), batch {serve['batch']}",
         f"  takes      {tuple(facts['input_shape'])} {facts['input_dtype']}, answers {facts['outputs']}",
     ]
     levers = run.get("levers", [])
     lines += [f"  {lever['stage'].lower():10} {lever['text']}" for lever in levers] or ["  levers     none: as asked"]
     if run:
         unit, score = run["bill"]["unit"], run["score"]
+        cost = f"{seconds(unit['device_s'])} CPU and {usd(unit['usd'])} per prediction"
+        mean = f"{score['metric']} {score['mean']:.4f} (95% interval {score['low']:.4f} to {score['high']:.4f}"
         lines += [
-            f"  costs      {seconds(unit['device_s'])} CPU and {usd(unit['usd'])} per prediction, "
-            f"{usd(run['bill']['total']['usd'])} over the horizon",
-            f"  quality    {score['metric']} {score['mean']:.4f} (95% interval {score['low']:.4f} to "
-            f"{score['high']:.4f}, {score['n']} examples)",
+            f"  costs      {cost}, {usd(run['bill']['total']['usd'])} over the horizon",
+            f"  quality    {mean}, {score['n']} examples)",
         ]
     if facts.get("saving") is not None:
         lines.append(f"  saves      {percent(facts['saving'], 1)} of the control's total")
@@ -87,10 +86,8 @@ def _rows(given: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     if not given.exists():
         raise BadInputError(f"There is no file {given}.", "give a .npy or .csv file of rows.")
     try:
-        if given.suffix == ".npy":
-            x = np.load(given, allow_pickle=False)
-        else:
-            x = np.loadtxt(given, delimiter=",", ndmin=2)
+        plain = given.suffix == ".npy"
+        x: NDArray[Any] = np.load(given, allow_pickle=False) if plain else np.loadtxt(given, delimiter=",", ndmin=2)
     except (ValueError, OSError) as error:
         raise BadInputError(
             f"{given} holds no plain numbers ({error}).", "give a .npy array, or a .csv of numbers without a header."

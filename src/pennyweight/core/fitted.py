@@ -36,6 +36,7 @@ CLASSES = {
     "Normalizer": "sklearn.preprocessing",
     "RobustScaler": "sklearn.preprocessing",
     "StandardScaler": "sklearn.preprocessing",
+    "FrozenEstimator": "sklearn.frozen",
     "Pipeline": "sklearn.pipeline",
 }
 """Estimators that can be stored without pickle, and where they come from."""

@@ -55,8 +55,8 @@ class Op:
 
     `reads` and `writes` name the width groups of the input and the output channels: operators that share a group
     change width together; the empty group never changes. `weight_bits` and `act_bits` are what the arithmetic holds,
-    `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero. `intake` is the number of
-    input positions read per output position (a stride of 2×2: 4; two tensors added: 2; upsampled 2×2: 1/4).
+    `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero. `intake` is the
+    number of input positions read per output position (a stride of 2×2: 4; two tensors added: 2; upsampled 2×2: 1/4).
     """
 
     name: str

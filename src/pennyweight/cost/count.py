@@ -89,8 +89,14 @@ def count(spec: Spec) -> Count:
     `hbm_byte` has this prediction's share of the weights and its own activations, each read and written once per
     operator. `disk_byte` is the whole model: it is stored once, however many predictions are made.
     """
-    flops, byte = _sum(spec.ops, spec.serve.batch)
-    return Count(flop=flops, hbm_byte=byte, disk_byte=disk_byte(spec))
+    batch = spec.serve.batch
+    flops = byte = bits = 0.0
+    for op in spec.ops:
+        each, matrix, read, written = law(op)
+        flops += each * op.times
+        byte += _moved(op, matrix, read + written, batch)
+        bits += _stored(op, matrix)
+    return Count(flops, byte, 0.0, bits / 8)
 
 
 def count_training(spec: Spec) -> Count:
@@ -120,7 +126,8 @@ def weight_byte(spec: Spec) -> float:
     """Bytes of the weights in memory, as the arithmetic holds them."""
     total = 0.0
     for op in spec.ops:
-        total += (law(op)[1] * op.weight_bits + _beside(op) * _beside_bits(op.weight_bits)) * op.times
+        beside = op.per_out * op.n_out * _beside_bits(op.weight_bits)
+        total += (law(op)[1] * op.weight_bits + beside) * op.times
     return total / 8
 
 
@@ -131,26 +138,20 @@ def disk_byte(spec: Spec) -> float:
     that is exactly its own index of two bits per kept weight; unstructured, it beats 32-bit coordinates above a density
     of 3%. What would be larger than the dense matrix is stored dense.
     """
-    total = 0.0
-    for op in spec.ops:
-        bits = op.disk_bits
-        stored = min(bits, op.density * bits + 1) if op.density < 1 else bits
-        total += (law(op)[1] * stored + _beside(op) * _beside_bits(bits)) * op.times
-    return total / 8
-
-
-def _sum(ops: Iterable[Op], batch: int) -> tuple[float, float]:
-    flops = byte = 0.0
-    for op in ops:
-        each, matrix, read, written = law(op)
-        flops += each * op.times
-        byte += _moved(op, matrix, read + written, batch)
-    return flops, byte
+    return sum(_stored(op, law(op)[1]) for op in spec.ops) / 8
 
 
 def _passes(ops: tuple[Op, ...], batch: int, rows: float) -> Count:
-    flops, byte = _sum(ops, batch)
-    return Count(flop=flops, hbm_byte=byte) * (_PASSES * rows)
+    done = per_row(ops, batch)
+    return Count(flop=sum(flops for flops, _ in done), hbm_byte=sum(byte for _, byte in done)) * (_PASSES * rows)
+
+
+def _stored(op: Op, matrix: float) -> float:
+    """Bits of the row on disk."""
+    bits = op.disk_bits
+    each = min(bits, op.density * bits + 1) if op.density < 1 else bits
+    beside = op.per_out * op.n_out * _beside_bits(bits) if op.per_out else 0.0
+    return (matrix * each + beside) * op.times
 
 
 def _moved(op: Op, matrix: float, values: float, batch: int) -> float:
@@ -164,10 +165,6 @@ def _moved(op: Op, matrix: float, values: float, batch: int) -> float:
     if op.per_out:
         bits += op.per_out * op.n_out * _beside_bits(op.weight_bits)
     return (bits / batch + values * op.act_bits) * op.times / 8
-
-
-def _beside(op: Op) -> float:
-    return op.per_out * op.n_out
 
 
 def _beside_bits(bits: float) -> float:

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 _INDEX_BITS = 64  # whole numbers of this width describe shapes and places, not weights
-_SAME_SHAPE = frozenset(
-    {"QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "FastGelu", "BiasGelu"}
-    | {"Gelu", "QuickGelu", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"}
-)
 _WRAPPERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
@@ -76,11 +72,11 @@ def nodes_of(model: bytes) -> Iterator[Node]:
     for number, node in enumerate(graph.node):
         inputs = [tensors.get(name) or Tensor(name, None) if name else None for name in node.input]
         outputs = [_typed(tensors, name, inputs) for name in node.output if name]
-        found = _guessed(Node(node.op_type, node.name or f"{node.op_type}_{number}", _attributes(node), inputs, outputs))
+        found = Node(node.op_type, node.name or f"{node.op_type}_{number}", _attributes(node), inputs, outputs)
         passed = _passed(found)
         if passed is None:
             yield found
-        for out in passed or found.outputs:
+        for out in passed or outputs:
             tensors[out.name] = out
 
 
@@ -123,23 +119,6 @@ def _passed(node: Node) -> list[Tensor] | None:
     if source is not None and node.op in _VIEWS:
         return [replace(node.out, bits=source.bits, whole=source.whole), *node.outputs[1:]]
     return None
-
-
-def _guessed(node: Node) -> Node:
-    """The node with the shape of its output filled in where the operator is ONNX Runtime's own and simple."""
-    source, weight = node.given(0), node.given(3 if node.op == "QGemm" else 1)
-    if not node.outputs or node.out.shape is not None or source is None or source.shape is None:
-        return node
-    if node.op in _SAME_SHAPE:
-        shape = source.shape
-    elif node.op == "MatMulNBits":
-        shape = (*source.shape[:-1], int(node.attributes["N"]))
-    elif node.op in {"QGemm", "FusedMatMul"} and weight is not None and weight.shape is not None:
-        turned = bool(node.attributes.get("transB"))
-        shape = (*source.shape[:-1], weight.shape[-2] if turned else weight.shape[-1])
-    else:
-        return node
-    return replace(node, outputs=[replace(node.out, shape=shape), *node.outputs[1:]])
 
 
 def _quantised_bits(node: Node) -> float:

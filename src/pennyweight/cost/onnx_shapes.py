@@ -9,6 +9,10 @@ import numpy as np
 
 from pennyweight.errors import CorruptError, MissingExtraError, UntraceableError
 
+_SAME_SHAPE = frozenset(
+    {"QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "FastGelu", "BiasGelu", "Gelu"}
+    | {"QuickGelu", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"}
+)
 _SMALL = 4096  # values; what describes a shape is far smaller, what is larger is data
 
 
@@ -63,6 +67,10 @@ def _is_known(kind: Any) -> bool:
     return tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
 
 
+def _dims(kind: Any) -> list[int]:
+    return [dim.dim_value for dim in kind.tensor_type.shape.dim]
+
+
 @dataclass(slots=True)
 class _Resolver:
     """A second pass, node by node, that evaluates small whole numbers so that shapes made from them are known."""
@@ -92,7 +100,10 @@ class _Resolver:
 
         version = next((each.version for each in self.proto.opset_import if each.domain == node.domain), 1)
         names = [name for name in node.input if name]
-        if any(name not in self.types for name in names) or not onnx.defs.has(node.op_type, domain=node.domain):
+        if any(name not in self.types for name in names):
+            return
+        if not onnx.defs.has(node.op_type, domain=node.domain):
+            self._guess(node)
             return
         schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=version, domain=node.domain)
         data = {name: self.data[name] for name in names if name in self.data}
@@ -105,6 +116,22 @@ class _Resolver:
             return
         self.types |= found
 
+    def _guess(self, node: Any) -> None:
+        """The output of operators that are ONNX Runtime's own: like the first input, or a product with a matrix."""
+        import onnx
+
+        kind = self.types[node.input[0]]
+        shape = _dims(kind)
+        given = {each.name: each.i for each in node.attribute}
+        if node.op_type == "MatMulNBits":
+            shape[-1] = given["N"]
+        elif node.op_type in {"QGemm", "FusedMatMul"}:
+            weight = _dims(self.types[node.input[3 if node.op_type == "QGemm" else 1]])
+            shape[-1] = weight[-2] if given.get("transB") else weight[-1]
+        elif node.op_type not in _SAME_SHAPE:
+            return
+        self.types[node.output[0]] = onnx.helper.make_tensor_type_proto(kind.tensor_type.elem_type, shape)
+
     def _evaluate(self, node: Any) -> None:
         import onnx
         from onnx.reference import ReferenceEvaluator
@@ -114,7 +141,7 @@ class _Resolver:
         if kind is None or not _is_known(kind) or not self._is_shape_arithmetic(node, kind):
             return
         if node.op_type == "Shape":
-            dims = np.array([dim.dim_value for dim in self.types[node.input[0]].tensor_type.shape.dim], np.int64)
+            dims = np.array(_dims(self.types[node.input[0]]), np.int64)
             given = {each.name: each.i for each in node.attribute}
             value = dims[given.get("start", 0) : given.get("end", len(dims))]
         else:
@@ -124,7 +151,7 @@ class _Resolver:
         self.data[out] = onnx.numpy_helper.from_array(np.asarray(value), out)
 
     def _is_shape_arithmetic(self, node: Any, kind: Any) -> bool:
-        size = np.prod([dim.dim_value for dim in kind.tensor_type.shape.dim])
+        size = np.prod(_dims(kind))
         if size > _SMALL or node.op_type == "Shape":
             return bool(size <= _SMALL and _is_known(self.types[node.input[0]]))
         return all(name in self.data for name in node.input if name)

@@ -68,10 +68,10 @@ class Predictor:
     machine: Device
     sheet: PriceSheet
     learned: Learned = field(default_factory=Learned)
-    _ceilings: dict[tuple[str, str], tuple[Ceiling, Efficiency]] = field(
+    _ceilings: dict[tuple[str, str, bool], tuple[Ceiling, Efficiency]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _trainings: dict[tuple[int, int, int], tuple[object, Guess]] = field(
+    _known: dict[tuple[object, ...], tuple[object, Guess]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _tables: dict[int, Table] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -100,18 +100,12 @@ class Predictor:
         return Guess(guess.value / spec.serve.batch, guess.sd)
 
     def training(self, spec: Spec) -> Guess:
-        """CPU seconds of training from scratch; a spec asked about before is not computed again."""
-        key = (id(spec.ops), id(spec.data), id(spec.train))
-        known = self._trainings.get(key)
-        if known is None:
-            # What is remembered keeps its key alive, whose numbers would otherwise be given to other objects.
-            known = ((spec.ops, spec.data, spec.train), self._guess(self._train(spec)))
-            _remember(self._trainings, key, known)
-        return known[1]
+        """CPU seconds of training from scratch."""
+        return self._once("train", spec, spec.data.rows * spec.train.epochs)
 
     def tuning(self, spec: Spec) -> Guess:
         """CPU seconds of the passes that compressing takes."""
-        return self._guess(self._tune(spec))
+        return self._once("tune", spec, spec.tune_rows)
 
     def memory(self, spec: Spec) -> Guess:
         """Bytes held while serving: what the runtime holds without a model, and the stored model twice."""
@@ -127,11 +121,22 @@ class Predictor:
         if seen.unit_s:
             yield self._serve(spec, seen.unit_s * spec.serve.batch)
         if seen.train_s:
-            yield self._train(seen.trained or spec, seen.train_s)
+            trained = seen.trained or spec
+            yield self._learn("train", trained, trained.data.rows * trained.train.epochs, seen.train_s)
         if seen.tune_s and spec.tune_rows:
-            yield self._tune(spec, seen.tune_s)
+            yield self._learn("tune", spec, spec.tune_rows, seen.tune_s)
         if seen.memory_byte:
             yield self._held(spec, seen.memory_byte)
+
+    def _once(self, target: str, spec: Spec, rows: float) -> Guess:
+        """What passing `rows` through training takes; plans that differ in serving alone ask for the same again."""
+        key = (target, id(spec.ops), id(spec.train), spec.form, rows)
+        known = self._known.get(key)
+        if known is None:
+            # What is remembered keeps its key alive, whose numbers would otherwise be given to other objects.
+            known = ((spec.ops, spec.train), self._guess(self._learn(target, spec, rows)))
+            _remember(self._known, key, known)
+        return known[1]
 
     def _guess(self, sample: Sample) -> Guess:
         learned = self.learned
@@ -142,29 +147,22 @@ class Predictor:
         return Guess(sum(map(mul, factors, sample.parts)) * math.exp(log), sd)
 
     def _serve(self, spec: Spec, measured: float = 1.0) -> Sample:
-        serve = spec.serve
-        ceiling, prior = self._ceiling(serve.runtime, serve.precision)
-        table = self._table(spec)
+        serve, table = spec.serve, self._table(spec)
+        ceiling, prior = self._ceiling(serve.runtime, serve.precision, whole=table.is_whole)
         parts = ceiling.forward(table, serve.batch)
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
             parts = [tax * each for each in parts]
         place = (*_place(parts), math.log(serve.batch), math.log(serve.threads))
-        group = f"{serve.runtime}/{serve.precision}{'/int8' if table.is_whole else ''}"
-        return Sample("serve", serve.runtime, group, tuple(parts), place, measured)
+        return Sample("serve", serve.runtime, ceiling.name, tuple(parts), place, measured)
 
-    def _train(self, spec: Spec, measured: float = 1.0) -> Sample:
-        return self._learn("train", spec, spec.data.rows * spec.train.epochs, measured)
-
-    def _tune(self, spec: Spec, measured: float = 1.0) -> Sample:
-        return self._learn("tune", spec, spec.tune_rows, measured)
-
-    def _learn(self, target: str, spec: Spec, rows: float, measured: float) -> Sample:
+    def _learn(self, target: str, spec: Spec, rows: float, measured: float = 1.0) -> Sample:
         table = self._table(spec)
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
-        parts = self._ceiling(runtime, "float32")[0].learn(table, spec.train.batch, rows)
+        ceiling, _ = self._ceiling(runtime, spec.train.precision)
+        parts = ceiling.learn(table, spec.train.batch, rows)
         place = (*_place(parts), math.log(spec.train.batch), math.log(max(rows, 1.0)))
-        return Sample(target, runtime, runtime, tuple(parts), place, measured)
+        return Sample(target, runtime, ceiling.name, tuple(parts), place, measured)
 
     def _held(self, spec: Spec, measured: float = 1.0) -> Sample:
         runtime, stored_byte = spec.serve.runtime, self._table(spec).disk_byte
@@ -178,13 +176,13 @@ class Predictor:
             _remember(self._tables, id(spec.ops), found)
         return found
 
-    def _ceiling(self, runtime: str, precision: str) -> tuple[Ceiling, Efficiency]:
-        key = (runtime, precision)
+    def _ceiling(self, runtime: str, precision: str, *, whole: bool = False) -> tuple[Ceiling, Efficiency]:
+        key = (runtime, precision, whole)
         found = self._ceilings.get(key)
         if found is None:
-            table = load_efficiency()
-            prior = table.get(runtime, table["*"])
-            found = self._ceilings[key] = (Ceiling.of(self.machine, runtime, precision, prior), prior)
+            table, name = load_efficiency(), f"{runtime}/{precision}{'/int8' if whole else ''}"
+            prior = table.get(name) or table.get(runtime) or table["*"]
+            found = self._ceilings[key] = (Ceiling.of(self.machine, name, prior), prior)
         return found
 
     def _cost(self, cpu_s: float, threads: int) -> Cost:

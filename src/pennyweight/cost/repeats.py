@@ -25,6 +25,14 @@ def merged(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     return ops
 
 
+def alike(ops: Iterable[Op]) -> tuple[Op, ...]:
+    """Merge rows that are equal in all but their name, where nobody needs to find them again."""
+    kept: dict[Op, list[Op]] = {}
+    for op in ops:
+        kept.setdefault(replace(op, name="", times=1), []).append(op)
+    return tuple(replace(same[0], times=sum(op.times for op in same)) for same in kept.values())
+
+
 def _pattern(name: str, place: int) -> str:
     """The name with the number at `place` in its path replaced by a star; unchanged if there is none."""
     parts = name.split(".")

@@ -50,23 +50,25 @@ class Ceiling:
     `rates` has for each kind its place among the parts and these four; `call_s` is the overhead of a call.
     """
 
+    name: str
     rates: dict[Kind, tuple[int, float, float, float, float]]
     call_s: float
 
     @classmethod
-    def of(cls, device: Device, runtime: str, precision: str, prior: Efficiency) -> Ceiling:
-        """A runtime's ceiling on a device: the device's rates times the share of them that the runtime reaches.
+    def of(cls, device: Device, name: str, prior: Efficiency) -> Ceiling:
+        """The ceiling of `name` ("runtime/precision/…"): the device's rates times the share that the runtime reaches.
 
-        Overheads measured on the device replace the prior's; those of an operator scale with that of a linear layer.
+        Where calibration read the runtime's overheads, they are as many times the prior's as its reading is.
         """
-        scale = device.op_s[runtime] / prior.op_s["linear"] if runtime in device.op_s else 1.0
+        runtime, precision = name.split("/")[:2]
+        scale = (device.call_s[runtime] + 2 * device.op_s[runtime]) / prior.probe_s if runtime in device.op_s else 1.0
         rates = {}
         for index, kind in enumerate(KINDS):
             share = prior.share[kind]
             whole = 1 / (device.rate("int8") * share)
             real = 1 / (device.rate(precision) * share)
             rates[kind] = (index, real, whole, 1 / (device.hbm_byte_s * share), prior.op_s[kind] * scale)
-        return cls(rates, device.call_s.get(runtime, prior.call_s))
+        return cls(name, rates, prior.call_s * scale)
 
     def forward(self, table: Table, batch: int) -> list[float]:
         """CPU seconds of one call on `batch` examples, part by part: ``max(flop / rate, byte / bandwidth) / share``.

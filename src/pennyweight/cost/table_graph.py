@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pennyweight.core import Kind, Op
 from pennyweight.cost.onnx_nodes import Node, Tensor, nodes_of
 from pennyweight.cost.onnx_trees import linear_of, trees_of
+from pennyweight.cost.repeats import alike
 from pennyweight.cost.sheet import channels, exact, title
 from pennyweight.errors import UntraceableError
 
@@ -20,15 +21,17 @@ _CONVS = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "Fuse
 _POOLS = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "QLinearGlobalAveragePool")
 _NORMS = ("BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization")
 _COPIES = ("Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Cast", "Expand", "Tile")
-_MOVES = ("Pad", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "ScatterND", "ScatterElements", "OneHot")
-_PARTS = frozenset({"Slice", "Gather", "GatherElements", "GatherND"})  # they read no more than they write
+_MOVES = ("Pad", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "ScatterND", "ScatterElements")
+_PARTS = frozenset(
+    {"Slice", "Gather", "GatherElements", "GatherND", "ArrayFeatureExtractor"}
+)  # they read no more than they write
 _SOFTMAX = ("Softmax", "LogSoftmax", "Hardmax")
-_REDUCES = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "ArgMax", "ArgMin", "TopK")
+_CHOICES = ("ArgMax", "ArgMin", "TopK")
 _BRANCHES = frozenset({"If", "Loop", "Scan"})
 _KINDS = {
-    **dict.fromkeys(_POOLS + _REDUCES, Kind.POOL),
+    **dict.fromkeys(_POOLS + _CHOICES, Kind.POOL),
     **dict.fromkeys((*_NORMS, "SkipLayerNormalization", "Scaler", "Normalizer"), Kind.NORM),
-    **dict.fromkeys(_COPIES + _MOVES, Kind.COPY),
+    **dict.fromkeys((*_COPIES, *_MOVES, "ArrayFeatureExtractor"), Kind.COPY),
     **dict.fromkeys(_SOFTMAX, Kind.SOFTMAX),
 }
 
@@ -52,7 +55,7 @@ def table_of_graph(model: bytes) -> tuple[Op, ...]:
         _law(node)(sheet, node)
     if not sheet.rows:
         raise UntraceableError("The ONNX graph computes nothing from its input.", "export the model again.")
-    return _alike(sheet.rows)
+    return alike(sheet.rows)
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ def _law(node: Node) -> Callable[[_Rows, Node], None]:
 
 
 def _moved(sheet: _Rows, node: Node) -> None:
-    kind = _KINDS.get(node.op, Kind.POINTWISE)
+    kind = _KINDS.get(node.op, Kind.POOL if node.op.startswith("Reduce") else Kind.POINTWISE)
     if kind is Kind.SOFTMAX or node.op in {"LayerNormalization", "RMSNormalization"}:
         shape = node.out.shape or (1,)
         sheet.spread(node, kind, width=shape[node.attributes.get("axis", -1)])
@@ -263,10 +266,3 @@ def _sure(tensor: Tensor | None, node: Node) -> tuple[int, ...]:
             "export the model with fixed sizes, without operators of other domains.",
         )
     return tensor.shape
-
-
-def _alike(rows: list[Op]) -> tuple[Op, ...]:
-    kept: dict[Op, list[Op]] = {}
-    for op in rows:
-        kept.setdefault(replace(op, name="", times=1), []).append(op)
-    return tuple(replace(same[0], times=sum(op.times for op in same)) for same in kept.values())

@@ -12,8 +12,8 @@ from pennyweight.cost.meter import meter
 from pennyweight.cost.price import price
 from pennyweight.engine.answers import answer, open_session, with_probes
 from pennyweight.engine.making import Maker
-from pennyweight.engine.weighing import Scale, Weight, one_call, weigh_control
 from pennyweight.engine.shop import observed
+from pennyweight.engine.weighing import Scale, Weight, one_call, weigh_control
 from pennyweight.store.codec import plain
 from pennyweight.store.records import Entry, RunRecord, parts_of
 

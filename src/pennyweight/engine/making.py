@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Note = Callable[[Phase, str, Measurement], None]
 
 _KEPT = 48
+_NOTHING = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Made:
     """A model on its way, and what it has cost so far: training (data levers included) and compressing."""
 
     work: Work
-    train: Cost = Cost()
-    tune: Cost = Cost()
+    train: Cost = _NOTHING
+    tune: Cost = _NOTHING
 
 
 @final
@@ -88,6 +89,8 @@ def _prefixes(levers: tuple[Lever, ...]) -> list[tuple[Lever, ...]]:
 def trained(work: Work) -> Work:
     """Train the work's model as its spec says; the spec then holds the epochs that were really needed."""
     settings = work.spec.train
+    if work.trained:
+        return work
     if work.spec.form is Form.ESTIMATOR:
         from pennyweight.train.estimator import fit_estimator
 

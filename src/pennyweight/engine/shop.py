@@ -11,8 +11,8 @@ from pennyweight.catalog import load_prices, machine
 from pennyweight.core import Spec
 from pennyweight.cost.predict import Observation, Predictor
 from pennyweight.store import home
-from pennyweight.store.codec import build
 from pennyweight.store.artifacts import ArtifactStore
+from pennyweight.store.codec import build
 from pennyweight.store.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def names() -> tuple[str, ...]:
     return tuple(_found())
 
 
+@cache
 def _found() -> dict[str, type[Metric]]:
     """Every file here that defines a metric of its own; the others hold what metrics share."""
     found: dict[str, type[Metric]] = {}

@@ -84,7 +84,7 @@ class LowRank(Lever):
         x, _ = sample(work)
         moments = _moments(model, tuple(targets), x)
         for name, rank in targets.items():
-            model.set_submodule(name, _pair(model.get_submodule(name), rank, moments.get(name)))
+            model.set_submodule(name, pair(model.get_submodule(name), rank, moments.get(name)))
         check_answers(model, x)
         teach = self.epochs > 0 and can_teach(work.spec)
         teacher = backends.load("torch").predict(work, work.data.train.x) if teach else None
@@ -123,7 +123,7 @@ def _moments(model: nn.Module, names: tuple[str, ...], x: Tensor) -> dict[str, N
         def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
             seen = _vectors(layer, args[0])
             if seen is not None:
-                sums[name] = sums.get(name, 0.0) + (seen.T @ seen).double().numpy()
+                sums[name] = sums.get(name, 0.0) + (seen.T @ seen).numpy()
 
         return model.get_submodule(name).register_forward_pre_hook(hook)
 
@@ -148,17 +148,17 @@ def _vectors(layer: Any, x: Tensor) -> Tensor | None:
         rows = rows.transpose(1, 2).flatten(0, 1)
     else:
         return None
-    return rows[:: max(1, len(rows) // _SAMPLES)]
+    return rows[:: max(1, len(rows) // _SAMPLES)].double()
 
 
-def _pair(layer: Any, rank: int, moments: NDArray[np.float64] | None) -> nn.Sequential:
+def pair(layer: Any, rank: int, moments: NDArray[np.float64] | None) -> nn.Sequential:
     """The layer as two: first `rank` outputs from its inputs, then its outputs from those."""
     import torch
     from torch import nn
     from torch.nn.utils import skip_init
 
     weight = layer.weight.detach()
-    thin, wide = _factors(weight.flatten(1).double().numpy(), rank, moments)
+    thin, wide = factors(weight.flatten(1).double().numpy(), rank, moments)
     has_bias = layer.bias is not None
     first: Any
     last: Any
@@ -177,7 +177,7 @@ def _pair(layer: Any, rank: int, moments: NDArray[np.float64] | None) -> nn.Sequ
     return nn.Sequential(first, last)
 
 
-def _factors(
+def factors(
     weight: NDArray[np.float64], rank: int, moments: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Thin (rank, inner) and wide (outer, rank) factors of `weight`, best for inputs of these second moments."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOW = ("static", "dynamic", "blocks")
 _FEWEST_ROWS = 16
+_BATCH_NORM = 4  # values per channel: scale, shift, running mean, running variance
 
 
 @final
@@ -90,13 +91,15 @@ class Quantize(Lever):
         return replace(
             spec,
             form=Form.GRAPH,
-            ops=tuple(self._fewer(op) if self._changes(spec, op) else op for op in spec.ops),
+            ops=self._fewer(spec),
             serve=replace(spec.serve, runtime=runs),
             tune_rows=spec.tune_rows + (self.rows if self.how == "static" else 0),
         )
 
     def pull(self, work: Work) -> Work:
         """Write the model as a graph and quantise that; rows for calibration are drawn from the training split."""
+        if not work.trained:
+            raise BadInputError("An untrained network has no ranges worth keeping.", "train it first.")
         given = backends.load("torch").export(work, "onnx")
         graph = given.file("model.onnx")
         if self.how == "static":
@@ -110,7 +113,27 @@ class Quantize(Lever):
             )
         return work.having(model=made, spec=self.rewrite(work.spec))
 
-    def _fewer(self, op: Op) -> Op:
+    def _fewer(self, spec: Spec) -> tuple[Op, ...]:
+        """The rows as a runtime executes them.
+
+        Batch norm is part of the convolution before it; an activation function is part of the integer product before
+        it, and what passes integers on (pooling, a sum of two) moves a quarter of the bytes.
+        """
+        kept: list[Op] = []
+        whole, convolves = False, self.how == "static" and spec.has(Kind.CONV)
+        for op in spec.ops:
+            last = kept[-1] if kept else None
+            if op.kind is Kind.NORM and op.per_out == _BATCH_NORM and last is not None and last.kind is Kind.CONV:
+                kept[-1] = replace(last, per_out=1)
+            elif self._changes(spec, op):
+                kept.append(self._narrow(op))
+                whole = self.how == "static"
+            elif not (whole and last is not None and op.kind is Kind.POINTWISE and op.intake == 1):
+                whole = whole and convolves and op.kind in {Kind.POINTWISE, Kind.POOL, Kind.COPY}
+                kept.append(replace(op, act_bits=8) if whole else op)
+        return tuple(kept)
+
+    def _narrow(self, op: Op) -> Op:
         act_bits = 8 if self.how == "static" else op.act_bits
         return replace(op, weight_bits=self.bits, disk_bits=self.bits, act_bits=act_bits, density=1.0)
 

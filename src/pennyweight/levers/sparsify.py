@@ -125,11 +125,11 @@ class _Ramp:
         left = max(0.0, 1 - self._step / self._ramp) if self._ramp else 0.0
         share = 1 - left**3
         if self._pattern == _TWO_FOUR:
-            return _two_of_four(weight, share)
-        return _largest(weight, round(zeros * share))
+            return two_of_four(weight, share)
+        return largest(weight, round(zeros * share))
 
 
-def _largest(weight: Tensor, zeros: int) -> Tensor:
+def largest(weight: Tensor, zeros: int) -> Tensor:
     """1 for all weights but the `zeros` smallest in magnitude, which are 0."""
     import torch
 
@@ -139,7 +139,7 @@ def _largest(weight: Tensor, zeros: int) -> Tensor:
     return kept.view_as(weight)
 
 
-def _two_of_four(weight: Tensor, share: float) -> Tensor:
+def two_of_four(weight: Tensor, share: float) -> Tensor:
     """0 for the two smallest of every four weights along a row, in the `share` of fours where they matter least."""
     import torch
 

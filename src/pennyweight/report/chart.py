@@ -73,28 +73,28 @@ def front_chart(facts: dict[str, Any]) -> str:
 
 
 def _axes(across: Scale, up: Scale, facts: dict[str, Any]) -> list[str]:
-    base = _HEIGHT - _BOTTOM
+    base, demand = _HEIGHT - _BOTTOM, facts["demand"]
     parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{base}H{_WIDTH - _RIGHT}"/>']
     for value in across.ticks():
-        x = across.at(value)
-        parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{base}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 18}" text-anchor="middle">{usd(value)}</text>')
+        x = f"{across.at(value):.1f}"
+        parts += [f'<path class="grid" d="M{x} {_TOP}V{base}"/>', _text("tick", x, base + 18, usd(value), "middle")]
     for value in up.ticks():
         y = up.at(value)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    days = facts["demand"]["days"]
-    title = f"total over {days:g} days and {facts['demand']['predictions']:,.0f} predictions"
-    parts.append(
-        f'<text class="label" x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{title}</text>'
-    )
-    metric = facts["control"]["score"]["metric"]
-    middle = (_TOP + base) / 2
-    parts.append(
-        f'<text class="label" x="14" y="{middle}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle})">{escape(metric)}</text>'
-    )
-    return parts
+        parts += [
+            f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>',
+            _text("tick", _LEFT - 8, f"{y + 4:.1f}", f"{value:.4g}", "end"),
+        ]
+    title = f"total over {demand['days']:g} days and {demand['predictions']:,.0f} predictions"
+    metric = _text("label", 14, 0, escape(facts["control"]["score"]["metric"]), "middle")
+    return [
+        *parts,
+        _text("label", (_LEFT + _WIDTH) / 2, _HEIGHT - 8, title, "middle"),
+        f'<g transform="translate(0 {(_TOP + base) / 2}) rotate(-90 14 0)">{metric}</g>',
+    ]
+
+
+def _text(kind: str, x: float | str, y: float | str, body: str, anchor: str) -> str:
+    return f'<text class="{kind}" x="{x}" y="{y}" text-anchor="{anchor}">{body}</text>'
 
 
 def _floor(up: Scale, floor: float | None) -> list[str]:

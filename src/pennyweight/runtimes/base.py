@@ -39,7 +39,7 @@ class Runtime(ABC):
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:
         """Return a session that answers batches of any size and is fastest at `serve.batch`."""
 
-    def prepare(self, artifact: Artifact, serve: ServeSpec) -> Artifact:  # ruff: ignore[no-self-use] - runtimes override it
+    def prepare(self, artifact: Artifact, serve: ServeSpec) -> Artifact:
         """Return the artifact in the form this runtime loads fastest; unchanged where there is none better."""
         del serve
         return artifact

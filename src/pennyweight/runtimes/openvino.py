@@ -51,7 +51,7 @@ class OpenVino(Runtime):
 
         with TemporaryDirectory(prefix="pennyweight-") as folder:
             path = Path(folder) / _XML
-            openvino.save_model(_read(artifact), path, compress_to_fp16=False)
+            openvino.save_model(_renamed(_read(artifact)), path, compress_to_fp16=False)
             files = tuple((name, (Path(folder) / name).read_bytes()) for name in (_BIN, _XML))
         return Artifact("openvino", files, artifact.meta)
 
@@ -69,6 +69,14 @@ def _read(artifact: Artifact) -> Any:
         raise CorruptError(f"The artifact has no file {error}.", _FIX) from error
     except RuntimeError as error:
         raise CorruptError(f"OpenVINO cannot read the model: {_last_line(error)}", _FIX) from error
+
+
+def _renamed(model: Any) -> Any:
+    """Number the operators: the converter names them after a counter of the process, and names are part of a digest."""
+    for number, op in enumerate(model.get_ordered_ops()):
+        if op.get_type_name() not in {"Parameter", "Result"}:
+            op.set_friendly_name(f"op_{number}")
+    return model
 
 
 @final

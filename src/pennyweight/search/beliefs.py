@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Point = tuple[int, ...]
 
 _MEAN = 1.2  # a lever's settings are taken to reach this share of the slack, evenly, before anything is known
-_SPREAD = 1.2  # standard deviation of what one step along a lever costs, in shares of its mean
+_OWN, _SHARED = 1.2, 1.0  # standard deviations of a step's cost in shares of its mean: by itself, and with its lever
 _INTERPLAY = 0.25  # of the slack: how far a plan may be from the sum of what its settings cost alone
 _NORMAL = NormalDist()
 
@@ -24,20 +24,23 @@ _NORMAL = NormalDist()
 class Beliefs:
     """A Bayesian linear model: what a point costs in quality is the sum over its levers' steps, plus some interplay.
 
-    Every step from one setting of a lever to the next has a cost of its own (normal prior, conjugate update: Bishop
-    2006, 3.3), so a harsh setting also tells of the milder ones before it. `slack` is the quality that may be lost;
-    `noise` is the standard error of the control's score.
+    Every step from one setting of a lever to the next has a cost (normal prior, conjugate update: Bishop 2006, 3.3)
+    that is its own in part and in part its lever's, so one setting also tells of the others of the same lever. `slack`
+    is the quality that may be lost, `noise` the standard error of the control's score.
     """
 
     def __init__(self, sizes: Sequence[int], slack: float, noise: float) -> None:
         self._slack = slack
         self._scale = max(slack, noise, 1e-9)
-        steps = [_MEAN * self._scale / (size + 1) for size in sizes for _ in range(size)]
         self._starts = [sum(sizes[:place]) for place in range(len(sizes))]
-        self._mean = np.array(steps)
-        self._precision = np.diag([(_SPREAD * step) ** -2 for step in steps])
+        self._mean = np.zeros(sum(sizes))
+        self._spread = np.zeros((sum(sizes), sum(sizes)))
+        for start, size in zip(self._starts, sizes, strict=True):
+            step, block = _MEAN * self._scale / (size + 1), slice(start, start + size)
+            self._mean[block] = step
+            self._spread[block, block] = step**2 * (_OWN**2 * np.eye(size) + _SHARED**2)
+        self._precision = np.linalg.inv(self._spread)
         self._weighted = self._precision @ self._mean
-        self._spread = np.diag([(_SPREAD * step) ** 2 for step in steps])
 
     def learn(self, point: Point, fall: float, noise: float) -> None:
         """Note that a point lost `fall` of quality against the control, give or take the standard error `noise`."""

@@ -55,7 +55,7 @@ def _cheapest(lattice: Lattice) -> Iterator[Point]:
     What was predicted long ago is predicted again before it is given out, and waits if it has become dearer.
     """
     window: list[tuple[float, Point]] = []
-    coming = _likely_cheapest(lattice)
+    coming = likely_cheapest(lattice)
     while True:
         ahead = islice(coming, _SKIPPED)  # so many in a row that do not fit or cannot hold end the grid
         for point in islice((point for point in ahead if _may_hold(lattice, point)), _AHEAD - len(window)):
@@ -79,7 +79,7 @@ def _usd(lattice: Lattice, point: Point) -> float:
     return math.inf if bill is None else bill.usd
 
 
-def _likely_cheapest(lattice: Lattice) -> Iterator[Point]:
+def likely_cheapest(lattice: Lattice) -> Iterator[Point]:
     """All points, in the order of what the levers would cost if each did what it does alone."""
     ladders = [_ladder(lattice, place) for place in range(len(lattice.groups))]
     start = (0,) * len(ladders)

@@ -14,7 +14,7 @@ from pennyweight.errors import BadInputError, CorruptError, PennyweightError
 from pennyweight.store.codec import from_json, to_json
 from pennyweight.store.database import connect, explained
 from pennyweight.store.records import Entry, RunRecord, Spent
-from pennyweight.store.rows import entry_of_row, now, row_of_entry, row_of_run, run_of_row
+from pennyweight.store.rows import entry_of_row, now, row_of_entry, row_of_run, run_of_row, sealed, verify
 from pennyweight.store.schema import LEDGER
 
 if TYPE_CHECKING:
@@ -27,15 +27,17 @@ By = Literal["job", "phase", "lever", "day"]
 
 _ADD_ENTRY = """
 INSERT INTO entry (at_utc, session, job, fingerprint, plan_key, plan_text, lever, phase, basis, wall_s, device_s,
-  joule, joule_basis, peak_byte, count, sheet, note)
+  joule, joule_basis, peak_byte, count, sheet, note, seal)
 VALUES (:at_utc, :session, :job, :fingerprint, :plan_key, :plan_text, :lever, :phase, :basis, :wall_s, :device_s,
-  :joule, :joule_basis, :peak_byte, :count, :sheet, :note)"""
+  :joule, :joule_basis, :peak_byte, :count, :sheet, :note, :seal)"""
 
 _ADD_RUN = """
 INSERT INTO run (at_utc, session, job, fingerprint, plan_key, plan_text, fidelity, seed, spec, score, others,
-  measured, predicted, artifact, sheet, note)
+  measured, predicted, artifact, sheet, note, seal)
 VALUES (:at_utc, :session, :job, :fingerprint, :plan_key, :plan_text, :fidelity, :seed, :spec, :score, :others,
-  :measured, :predicted, :artifact, :sheet, :note)"""
+  :measured, :predicted, :artifact, :sheet, :note, :seal)"""
+
+_ALL = ("SELECT * FROM entry ORDER BY id", "SELECT * FROM run ORDER BY id", "SELECT * FROM sheet ORDER BY id")
 
 
 @final
@@ -64,12 +66,12 @@ class Ledger:
         """Keep a price sheet under its id; a corrected sheet of the same id replaces it in all sums, past ones too."""
         if self.sheets.get(sheet.id) != sheet:
             row: dict[str, object] = {"at_utc": now(), "name": sheet.id, "body": to_json(sheet)}
-            self._add("INSERT INTO sheet (at_utc, name, body) VALUES (:at_utc, :name, :body)", row)
+            self._add("INSERT INTO sheet (at_utc, name, body, seal) VALUES (:at_utc, :name, :body, :seal)", row)
 
     @property
     def sheets(self) -> dict[str, PriceSheet]:
         """The latest price sheet of each id."""
-        rows = self._rows("SELECT body FROM sheet ORDER BY id", {})
+        rows = self._rows(_ALL[-1], {})
         found = [from_json(PriceSheet, row["body"]) for row in rows]
         return {sheet.id: sheet for sheet in found}
 
@@ -112,10 +114,13 @@ class Ledger:
         return sorted(sums.values(), key=lambda row: (-row.cost.usd, -row.cost.wall_s, row.key))
 
     def check(self) -> None:
-        """Read every page; raises `CorruptError` if the file is damaged anywhere."""
-        faults = [row[0] for row in self._rows("PRAGMA integrity_check", {})]
+        """Read every page and every row; raises `CorruptError` if the file is damaged anywhere."""
+        with self._lock, explained(self.path):
+            faults = [row[0] for row in self._open().execute("PRAGMA integrity_check")]
         if faults != ["ok"]:
             raise CorruptError(f"{self.path} is damaged: {faults[0]}.", "restore it from a backup, or move it away.")
+        for everything in _ALL:
+            self._rows(everything, {})
 
     def close(self) -> None:
         """Close the file; what was acknowledged is on the disk already."""
@@ -134,12 +139,15 @@ class Ledger:
 
     def _rows(self, sql: str, values: dict[str, str | None]) -> list[sqlite3.Row]:
         with self._lock, explained(self.path):
-            return self._open().execute(sql, values).fetchall()
+            rows: list[sqlite3.Row] = self._open().execute(sql, values).fetchall()
+        for row in rows:
+            verify(row, self.path)
+        return rows
 
     def _add(self, sql: str, row: dict[str, object]) -> int:
         try:
             with self._lock, explained(self.path):
-                added = self._open().execute(sql, row).lastrowid
+                added = self._open().execute(sql, sealed(row)).lastrowid
         except (UnicodeEncodeError, OverflowError) as error:
             raise BadInputError(f"A ledger cannot hold this: {error}.", "use plain text and 64-bit numbers.") from error
         if added is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.core import Basis, Cost, Count, Phase, Score, Spec
+from pennyweight.core.artifact import canonical
 from pennyweight.cost.price import Parts
 from pennyweight.errors import CorruptError
 from pennyweight.store.codec import from_json, to_json
@@ -15,21 +17,15 @@ from pennyweight.store.records import Entry, RunRecord
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
 _SAME_IN_ENTRY = (
-    "session",
-    "job",
-    "fingerprint",
-    "plan_key",
-    "plan_text",
-    "lever",
-    "joule_basis",
-    "peak_byte",
-    "sheet",
+    *("session", "job", "fingerprint", "plan_key", "plan_text"),
+    *("lever", "joule_basis", "sheet"),
 )
 _SAME_IN_RUN = (
-    *("plan_key", "fingerprint", "job", "plan_text", "fidelity", "seed"),
-    *("artifact", "sheet", "session"),
+    *("session", "job", "fingerprint", "plan_key", "plan_text"),
+    *("seed", "artifact", "sheet"),
 )
 
 
@@ -38,15 +34,34 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def sealed(row: dict[str, object]) -> dict[str, object]:
+    """The row as SQLite will give it back, with a seal over all of its columns."""
+    kept = {name: value + 0.0 if isinstance(value, float) else value for name, value in row.items()}  # no -0.0
+    return kept | {"seal": _seal(kept)}
+
+
+def verify(row: sqlite3.Row, path: Path) -> None:
+    """Raise `CorruptError` if a row of the ledger at `path` is not what was written."""
+    columns = dict(zip(row.keys(), row, strict=True))
+    number, seal = columns.pop("id"), columns.pop("seal")
+    if seal != _seal(columns):
+        raise CorruptError(f"Row {number} of {path} has changed since it was written.", "restore it from a backup.")
+
+
+def _seal(columns: dict[str, object]) -> str:
+    return sha256(canonical(columns)).hexdigest()
+
+
 def row_of_entry(entry: Entry) -> dict[str, object]:
     """The columns of an entry, without its dollars."""
     return {name: getattr(entry, name) for name in _SAME_IN_ENTRY} | {
         "at_utc": entry.at_utc or now(),
         "phase": entry.phase.value,
         "basis": entry.basis.value,
-        "wall_s": entry.cost.wall_s,
-        "device_s": entry.cost.device_s,
-        "joule": entry.cost.joule,
+        "peak_byte": float(entry.peak_byte),
+        "wall_s": float(entry.cost.wall_s),
+        "device_s": float(entry.cost.device_s),
+        "joule": float(entry.cost.joule),
         "count": to_json(entry.count),
         "note": to_json(entry.note),
     }
@@ -59,6 +74,7 @@ def entry_of_row(row: sqlite3.Row) -> Entry:
         **same,
         id=row["id"],
         at_utc=row["at_utc"],
+        peak_byte=row["peak_byte"],
         phase=Phase(row["phase"]),
         basis=Basis(row["basis"]),
         cost=Cost(device_s=row["device_s"], wall_s=row["wall_s"], joule=row["joule"]),
@@ -71,6 +87,7 @@ def row_of_run(run: RunRecord) -> dict[str, object]:
     """The columns of a record, without its dollars."""
     return {name: getattr(run, name) for name in _SAME_IN_RUN} | {
         "at_utc": run.at_utc or now(),
+        "fidelity": float(run.fidelity),
         "spec": to_json(run.spec),
         "score": to_json(run.score),
         "others": to_json(run.others),
@@ -88,6 +105,7 @@ def run_of_row(row: sqlite3.Row) -> RunRecord:
         **same,
         id=row["id"],
         at_utc=row["at_utc"],
+        fidelity=row["fidelity"],
         spec=from_json(Spec, row["spec"]),
         score=from_json(Score, row["score"]),
         others=from_json(tuple[Score, ...], row["others"]),

@@ -1,4 +1,7 @@
-"""The tables of the ledger: append-only, in counts, seconds, joules and bytes, with the id of the price sheet."""
+"""The tables of the ledger: append-only, in counts, seconds, joules and bytes, with the id of the price sheet.
+
+Every row ends with a seal over the rest of it, for SQLite itself does not notice a flipped bit in a value.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ CREATE TABLE entry (
   peak_byte REAL NOT NULL CHECK (peak_byte >= 0),
   count TEXT NOT NULL,
   sheet TEXT NOT NULL,
-  note TEXT NOT NULL
+  note TEXT NOT NULL,
+  seal TEXT NOT NULL
 )"""
 
 _RUN = """
@@ -44,7 +48,8 @@ CREATE TABLE run (
   predicted TEXT NOT NULL,
   artifact TEXT NOT NULL,
   sheet TEXT NOT NULL,
-  note TEXT NOT NULL
+  note TEXT NOT NULL,
+  seal TEXT NOT NULL
 )"""
 
 _SHEET = """
@@ -52,7 +57,8 @@ CREATE TABLE sheet (
   id INTEGER PRIMARY KEY,
   at_utc TEXT NOT NULL,
   name TEXT NOT NULL,
-  body TEXT NOT NULL
+  body TEXT NOT NULL,
+  seal TEXT NOT NULL
 )"""
 
 

@@ -29,11 +29,12 @@ def tensors(model: nn.Module, data: Any, task: Task, teacher_logits: np.ndarray 
     label = np.float32 if task is Task.REGRESS else np.int64
     weight = getattr(data, "weight", None)
     if weight is not None:
-        weight = np.asarray(weight, dtype=np.float32)
-        weight /= weight.mean()
+        weight = (np.asarray(weight) / np.mean(weight)).astype(np.float32)
     teacher = None if teacher_logits is None else np.asarray(teacher_logits, dtype=np.float32)
     parts = (x.astype(kind, copy=False), np.asarray(data.y).astype(label, copy=False), weight, teacher)
-    return Batch(*(None if part is None else torch.from_numpy(np.require(part, requirements=["C", "W"])) for part in parts))
+    return Batch(
+        *(None if part is None else torch.from_numpy(np.require(part, requirements=["C", "W"])) for part in parts)
+    )
 
 
 def answer_width(model: nn.Module, data: Any, task: Task) -> int:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from pennyweight import levers
 from pennyweight.certify import certify, reachable
 from pennyweight.control.stop import Budget, Prospect, worth
-from pennyweight.core import Basis, Bill, Front, Phase, Plan, Run, Score
+from pennyweight.core import Front, Plan, Run, Score
 from pennyweight.engine import Engine, Evidence, Shop
 from pennyweight.errors import BadInputError, PennyweightError
 from pennyweight.search.base import Scope
 from pennyweight.search.find import load as load_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pennyweight.core import Cost, Job, Lever, Verdict
+    from pennyweight.search.base import Strategy
 
 _CHANCE = 0.6  # that a plan nobody has tried keeps the floor
 _PATIENCE = 3  # plans in a row that are not worth a trial end the search
@@ -48,21 +49,10 @@ def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None
     reachable(job.floor, control.score)
     strategy = load_strategy(how.strategy).start(scope)
     strategy.tell(control)
-    front, idle = Front.of(control), 0
+    front = Front.of(control)
     try:
-        while (plan := strategy.ask()) is not None and idle < _PATIENCE:
-            allowed = budget.spend(engine.spent, len(front.seen)).allows(engine.effort(plan))
-            if not allowed:
-                place.watch("stop", text=allowed.reason)
-                break
-            if not (weighed := _worth(engine, front, plan)):
-                place.watch("struck", text=f"{plan}: {weighed.reason}")
-                idle += 1
-                continue
-            idle = 0
-            if (run := _try(engine, plan)) is not None:
-                front = front.add(run)
-                strategy.tell(run)
+        for run in _runs(engine, strategy, budget, front):
+            front = front.add(run)
     except KeyboardInterrupt:
         place.watch("stop", text="Interrupted; what was finished is kept, and a second run goes on from there.")
         return replace(front, spent=engine.bill())
@@ -105,6 +95,22 @@ def scope_of(engine: Engine, how: Search) -> Scope:
     if not choices:
         raise BadInputError("None of these levers has a setting for this job.", "see pennyweight levers RECIPE.")
     return Scope(engine.job, tuple(choices), engine.foresee, engine.job.floor, how.seed)
+
+
+def _runs(engine: Engine, strategy: Strategy, budget: Budget, front: Front) -> Iterator[Run]:
+    """The runs of a search, until the strategy, the budget or the worth of another trial comes to an end."""
+    idle = 0
+    while idle < _PATIENCE and (plan := strategy.ask()) is not None:
+        if not (allowed := budget.spend(engine.spent, len(front.seen)).allows(engine.effort(plan))):
+            engine.shop.watch("stop", text=allowed.reason)
+            return
+        if not (weighed := _worth(engine, front, plan)):
+            engine.shop.watch("struck", text=f"{plan}: {weighed.reason}")
+            idle += 1
+        elif (run := _try(engine, plan)) is not None:
+            idle, front = 0, front.add(run)
+            strategy.tell(run)
+            yield run
 
 
 def _try(engine: Engine, plan: Plan) -> Run | None:
