@@ -1,7 +1,5 @@
 """scikit-learn: estimators are fitted, pruned and counted here, and written as arrays or as ONNX graphs."""
 
-# ruff: file-ignore[no-self-use] - the methods of the contract
-
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

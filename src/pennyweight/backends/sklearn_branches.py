@@ -1,4 +1,4 @@
-"""Which branches of an ensemble matter least: what each split saves, on training or on held-out rows, and the weakest links."""
+"""Which branches of an ensemble matter least: what each split saves, in training or on held-out rows."""
 
 # ruff: file-ignore[private-member-access] - the loss of a boosted ensemble is public nowhere
 
@@ -30,14 +30,16 @@ class HeldOut:
     rows: tuple[NDArray[np.int64], ...]
 
 
-def weakest_links(trees: Sequence[Nodes], saved: Sequence[NDArray[np.float64]], share: float) -> list[NDArray[np.bool_]]:
+def weakest_links(
+    trees: Sequence[Nodes], saved: Sequence[NDArray[np.float64]], share: float
+) -> list[NDArray[np.bool_]]:
     """For each tree the nodes that become leaves when `share` of all splits has gone, weakest link first.
 
     `saved` is what every split saves (nodes,). The weakest link is the branch whose splits save the least on average;
     cutting it weakens or strengthens the branches above it (Breiman et al. 1984, chapter 3). One order for all trees: a
     tree that matters little loses more. A branch that would take more than is left to take is passed over.
     """
-    branches = [_Branches(tree, gain) for tree, gain in zip(trees, saved, strict=True)]
+    branches = list(map(_Branches, trees, saved))
     left = int(share * sum(int((~tree.is_leaf).sum()) for tree in trees))
     heap = [(*link, number) for number, tree in enumerate(branches) for link in tree.links()]
     heapq.heapify(heap)

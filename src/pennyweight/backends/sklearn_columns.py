@@ -37,7 +37,9 @@ def columns_in_order(x: NDArray[Any], y: NDArray[Any], classes: int, l1_ratio: f
     with warnings.catch_warnings():
         # An unfinished fit at one penalty does not change who entered before it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        _, paths, *_ = enet_path(x_std, target, l1_ratio=l1_ratio, n_alphas=_STEPS, max_iter=_ROUNDS, tol=_CLOSE, eps=_LAST)
+        _, paths, *_ = enet_path(
+            x_std, target, l1_ratio=l1_ratio, n_alphas=_STEPS, max_iter=_ROUNDS, tol=_CLOSE, eps=_LAST
+        )
     size = np.abs(paths) if paths.ndim == 2 else np.sqrt((paths**2).sum(axis=0))
     entered = np.where((size > 0).any(axis=1), (size > 0).argmax(axis=1), size.shape[1])
     at_entry = size[np.arange(len(size)), np.minimum(entered, size.shape[1] - 1)]

@@ -1,4 +1,4 @@
-"""Which trees of a forest to keep: one after the other, always the one that helps the chosen ones most on held-out rows."""
+"""Which trees of a forest to keep: one by one, always the one that helps those chosen before it most."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def best_members(model: Any, held: HeldOut, count: int) -> list[int]:
     return chosen
 
 
-def _errors(total: NDArray[np.float64], voters: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def _errors(
+    total: NDArray[np.float64], voters: NDArray[np.float64], target: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Squared error (trees,) of sums (trees, rows, outputs) over so many voters (trees, rows)."""
     mean = np.where(voters[..., None] > 0, total / np.maximum(voters, 1)[..., None], target.mean(axis=0))
     errors: NDArray[np.float64] = ((mean - target) ** 2).sum(axis=(1, 2))
@@ -50,9 +52,7 @@ def _target(model: Any, y: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 
-def _votes(
-    model: Any, held: HeldOut, spread: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _votes(model: Any, held: HeldOut, spread: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each tree says of each row (trees, rows, outputs), zero where it may not vote, and where it may."""
     trees = trees_of(model)
     may = np.zeros((len(trees), len(held.x)))
@@ -60,5 +60,5 @@ def _votes(
         may[number, rows] = 1.0
     may = may[:, spread]
     x = held.x[spread]
-    said = np.stack([tree.predict(x).reshape(len(spread), -1) for tree in trees])
+    said: NDArray[np.float64] = np.stack([tree.predict(x).reshape(len(spread), -1) for tree in trees])
     return said * may[..., None], may

@@ -43,6 +43,7 @@ def renamed(part: Part, names: dict[str, str]) -> Part:
 
     nodes, constants = [NodeProto.FromString(node.SerializeToString()) for node in part.nodes], []
     for node in nodes:
+        node.name = ""  # names must differ within a graph, and need not be there
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
     for constant in part.constants:

@@ -1,6 +1,6 @@
 """Tree surgery on fitted estimators: look into trees, cut branches, choose trees; the original is never touched."""
 
-# ruff: file-ignore[private-member-access, import-private-name] - how trees lie in memory is public nowhere
+# ruff: file-ignore[private-member-access] - how trees lie in memory is public nowhere
 
 from __future__ import annotations
 
@@ -143,17 +143,17 @@ def visits(tree: Any, x: NDArray[np.float32]) -> NDArray[np.int64]:
     if not hasattr(tree, "nodes"):
         found: NDArray[np.int64] = tree.apply(x).astype(np.int64)
         return found
-    nodes, at = tree.nodes, np.zeros(len(x), dtype=np.int64)
-    while not (done := nodes["is_leaf"][at] != 0).all():
-        here = nodes[at]
-        seen = x[np.arange(len(x)), here["feature_idx"]].astype(np.float64)
-        go_left = np.where(np.isnan(seen), here["missing_go_to_left"] != 0, seen <= here["num_threshold"])
-        at = np.where(done, at, np.where(go_left, here["left"], here["right"]))
-    return at
+    # A copy whose leaves answer with their own number.
+    named = copy.copy(tree)
+    named.nodes = tree.nodes.copy()
+    named.nodes["value"] = np.arange(len(named.nodes))
+    none, nowhere = np.zeros((0, 8), dtype=np.uint32), np.zeros(x.shape[1], dtype=np.uint32)
+    numbers: NDArray[np.float64] = named.predict(x.astype(np.float64), none, nowhere, 1)
+    return numbers.astype(np.int64)
 
 
 def cut(tree: Any, ends: NDArray[np.bool_], value: NDArray[np.float64]) -> Any:
-    """The tree in which the nodes in `ends` are leaves that answer `value` (nodes, outputs); what is below them goes."""
+    """The tree in which the nodes in `ends` are leaves that answer `value` (nodes, outputs), with nothing below."""
     nodes = nodes_of(tree)
     leaf = nodes.is_leaf | ends
     kept, depth = _reached(nodes, leaf)
@@ -170,12 +170,14 @@ def cut(tree: Any, ends: NDArray[np.bool_], value: NDArray[np.float64]) -> Any:
     table["feature"] = np.where(inner, table["feature"], _UNDEFINED)
     table["threshold"] = np.where(inner, table["threshold"], _UNDEFINED)
     changed = type(tree)(tree.n_features, np.asarray(tree.n_classes), tree.n_outputs)
-    changed.__setstate__({
-        "max_depth": int(depth[kept].max()),
-        "node_count": int(kept.sum()),
-        "nodes": table,
-        "values": np.ascontiguousarray(values),
-    })
+    changed.__setstate__(
+        {
+            "max_depth": int(depth[kept].max()),
+            "node_count": int(kept.sum()),
+            "nodes": table,
+            "values": np.ascontiguousarray(values),
+        }
+    )
     return changed
 
 

@@ -5,6 +5,8 @@ The table `efficiency.csv` has one figure per row:
 * ``share`` of the roofline reached by an operator kind: its seconds are the roofline's divided by this share (above one
   where activations stay in cache, which the roofline charges to main memory);
 * ``op_s``: seconds that one operator takes however small it is (dispatch, allocation), zero where it is fused away;
+* ``ragged_work`` and ``ragged_move``: what convolutions, and what passes over their channels, take more where a width
+  is no multiple of a vector register, as a share of their seconds: the faster kernels want whole ones;
 * ``call_s``: seconds that one call takes whatever the model;
 * ``memory_byte``: what the process holds before any model is loaded;
 * ``thread_tax``: the share of further CPU seconds that each thread beyond the first costs;
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 _ANY = "*"
 _BY_KIND = ("share", "op_s")
-_WHOLE = ("call_s", "memory_byte", "thread_tax", "probe_s")
+_WHOLE = ("ragged_work", "ragged_move", "call_s", "memory_byte", "thread_tax", "probe_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Efficiency:
 
     share: Mapping[str, float]
     op_s: Mapping[str, float]
+    ragged_work: float
+    ragged_move: float
     call_s: float
     memory_byte: float
     thread_tax: float

@@ -7,7 +7,7 @@ from math import prod
 
 from pennyweight.core import Kind, Op
 from pennyweight.cost.aten_moves import copied
-from pennyweight.cost.sheet import Call, Row, Sheet, Value, exact, title
+from pennyweight.cost.sheet import Call, Row, Sheet, Value, exact
 from pennyweight.cost.widths import Lane
 
 
@@ -22,7 +22,7 @@ def conv(sheet: Sheet, call: Call) -> Lane | None:
     if upsamples:
         positions, intake = (after, before / after) if before <= after else (before, 1.0)
     op = Op(
-        call.named(),
+        call.holding(weight),
         Kind.CONV,
         n_in,
         n_out,
@@ -50,7 +50,9 @@ def linear(sheet: Sheet, call: Call) -> Lane | None:
     if not weight.constant:
         return product(sheet, replace(call, given={"self": x, "mat2": weight}))
     n_out, n_in = weight.shape if len(weight.shape) == 2 else (1, weight.shape[0])
-    op = Op(call.named(), Kind.LINEAR, n_in, n_out, positions=exact(call.out.size, n_out), per_out=_biased(call))
+    op = Op(
+        call.holding(weight), Kind.LINEAR, n_in, n_out, positions=exact(call.out.size, n_out), per_out=_biased(call)
+    )
     return _weighted(sheet, call, op, sheet.take(x, -1), weight)
 
 
@@ -59,7 +61,9 @@ def bilinear(sheet: Sheet, call: Call) -> Lane | None:
     weight = call.given["weight"]
     sheet.freeze(call.inputs())
     n_out, n_in = weight.shape[0], weight.size // weight.shape[0]
-    op = Op(call.named(), Kind.LINEAR, n_in, n_out, positions=exact(call.out.size, n_out), per_out=_biased(call))
+    op = Op(
+        call.holding(weight), Kind.LINEAR, n_in, n_out, positions=exact(call.out.size, n_out), per_out=_biased(call)
+    )
     sheet.weigh(Row(sheet.typed(op, call.out, weight)), weight)
     return None
 
@@ -73,7 +77,7 @@ def product(sheet: Sheet, call: Call) -> Lane | None:
     k = a.shape[-1]
     if a.constant:
         n_out, stacked = (a.shape[-2] if len(a.shape) > 1 else 1), prod(a.shape[:-2])
-        op = Op(call.named(), Kind.LINEAR, k * stacked, n_out * stacked, groups=stacked)
+        op = Op(call.holding(a), Kind.LINEAR, k * stacked, n_out * stacked, groups=stacked)
         op = replace(op, positions=exact(call.out.size, op.n_out), per_out=_biased(call))
         sheet.weigh(Row(sheet.typed(op, call.out, a)), a)
         return None
@@ -100,7 +104,7 @@ def embedding(sheet: Sheet, call: Call) -> Lane | None:
     table, index = call.given["weight"], call.given.get("indices") or call.given["input"]
     if not table.constant:
         return copied(sheet, call)
-    op = Op(call.named(), Kind.EMBED, table.shape[0], table.shape[1], positions=index.size)
+    op = Op(call.holding(table), Kind.EMBED, table.shape[0], table.shape[1], positions=index.size)
     sheet.weigh(Row(sheet.typed(op, call.out, table)), table)
     return None
 
@@ -116,7 +120,7 @@ def recurrent(sheet: Sheet, call: Call) -> Lane | None:
     for weight in matrices:
         n_out, n_in = weight.shape
         per_out = int(weight.key.replace("weight", "bias") in biases)
-        op = Op(call.named(), Kind.LINEAR, n_in, n_out, positions=steps, per_out=per_out)
+        op = Op(call.holding(weight), Kind.LINEAR, n_in, n_out, positions=steps, per_out=per_out)
         sheet.weigh(Row(sheet.typed(op, call.out, weight)), weight)
     for weight in (value for value in matrices if "_hh" in value.key):
         n_out, n_in = weight.shape
@@ -143,7 +147,7 @@ def other(sheet: Sheet, call: Call) -> Lane | None:
         )
         return None
     n_out = width if weight.size % width == 0 else 1
-    op = Op(call.named(), Kind.LINEAR, weight.size // n_out, n_out, positions=exact(flops, 2 * weight.size))
+    op = Op(call.holding(weight), Kind.LINEAR, weight.size // n_out, n_out, positions=exact(flops, 2 * weight.size))
     sheet.weigh(Row(sheet.typed(op, call.out, weight)), weight)
     return None
 
@@ -152,7 +156,7 @@ def _weighted(sheet: Sheet, call: Call, op: Op, lane: Lane | None, weight: Value
     """Write the row; its output channels, last or moved by the caller to where they are, start a width group."""
     if not weight.constant:
         return other(sheet, call)
-    group = sheet.widths.new(title(weight.key))
+    group = sheet.widths.new(op.name)
     if lane is not None:
         op = replace(op, n_in=lane.width, fan=op.fan * lane.inner)
     sheet.weigh(Row(sheet.typed(op, call.out, weight), lane.group if lane else None, group), weight)
@@ -162,7 +166,7 @@ def _weighted(sheet: Sheet, call: Call, op: Op, lane: Lane | None, weight: Value
 def _times_constant(sheet: Sheet, call: Call, a: Value, b: Value) -> Lane | None:
     stacked, k, n = prod(b.shape[:-2]), b.shape[-2] if len(b.shape) > 1 else b.shape[0], b.shape[-1]
     n = n if len(b.shape) > 1 else 1
-    op = Op(call.named(), Kind.LINEAR, k * stacked, n * stacked, groups=stacked, per_out=_biased(call))
+    op = Op(call.holding(b), Kind.LINEAR, k * stacked, n * stacked, groups=stacked, per_out=_biased(call))
     op = replace(op, positions=exact(call.out.size, op.n_out))
     if stacked == 1 and len(b.shape) > 1:
         return _weighted(sheet, call, op, sheet.take(a, -1), b)

@@ -12,7 +12,7 @@ from pennyweight.core import Basis, Bill, Cost, Form, Kind
 from pennyweight.cost.count import disk_byte
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
-from pennyweight.cost.roofline import KINDS, Ceiling, Table
+from pennyweight.cost.roofline import CALL, KINDS, OWN, RAGGED_MOVE, RAGGED_WORK, Ceiling, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -196,9 +196,14 @@ def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
     memory[key] = value
 
 
-def _place(parts: Sequence[float]) -> tuple[float, float, float]:
-    """Logarithms of the seconds that arithmetic, moving and overheads take."""
+def _place(parts: Sequence[float]) -> tuple[float, float, float, float]:
+    """Logarithms of the seconds that arithmetic, moving and overheads take, and how ragged the widths are (0 to 2)."""
     working_s = parts[_CONV] + parts[_LINEAR] + parts[_MATMUL] + parts[_GROWING]
-    own_s = parts[-2]
-    moving_s = sum(parts) - working_s - own_s - parts[-1]
-    return math.log(max(working_s, _TINY_S)), math.log(max(moving_s, _TINY_S)), math.log(max(own_s, _TINY_S))
+    ragged_s, own_s = parts[RAGGED_WORK] + parts[RAGGED_MOVE], parts[OWN]
+    moving_s = sum(parts) - working_s - ragged_s - own_s - parts[CALL]
+    return (
+        math.log(max(working_s, _TINY_S)),
+        math.log(max(moving_s, _TINY_S)),
+        math.log(max(own_s, _TINY_S)),
+        2 * ragged_s / (ragged_s + working_s + moving_s + _TINY_S),
+    )

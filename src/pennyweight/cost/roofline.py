@@ -9,49 +9,93 @@ from pennyweight.core import Kind
 from pennyweight.cost.count import per_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pennyweight.catalog import Device, Efficiency
     from pennyweight.core import Op
 
+    Row = tuple[Kind, float, float, bool, int, int]
+
 KINDS = tuple(Kind)
-PARTS = len(KINDS) + 2  # seconds of each kind, of all operators' own overhead, of the call
-_OWN, _CALL = len(KINDS), len(KINDS) + 1
+# The parts of a prediction: seconds of each kind; what ragged widths add to working and to moving kinds; all operators'
+# own overhead; the call.
+PARTS = len(KINDS) + 4
+RAGGED_WORK, RAGGED_MOVE, OWN, CALL = range(len(KINDS), PARTS)
+_EVEN = PARTS  # where what no part wants is put
+_LANES = 16  # float32 numbers in the widest vector register; kernels work on channels in blocks of as many
+_FEW = 4  # input channels that kernels for images take as they are
 _WHOLE_BITS = 8
 _TREE = Kind.TREE
+_CONV, _LINEAR = Kind.CONV, Kind.LINEAR
+_BLOCKED = frozenset({Kind.POINTWISE, Kind.POOL, Kind.NORM})
 _TREE_BYTE = 4  # one value of one row, compared at one level while a tree is grown
 _PASSES = 3
 
 
 class Table:
-    """An operator table with what was counted of it, since many plans share one."""
+    """An operator table with what was counted of it, since many plans share one.
 
-    __slots__ = ("_rows", "disk_byte", "is_grown", "is_whole", "ops")
+    Kernels round channels up to whole vector registers, so FLOP and bytes are those of the rounded widths. Rows whose
+    widths are no multiples ("ragged") may also lose the faster kernel; what that adds is learned by runtime.
+    """
+
+    __slots__ = ("_padding", "_rows", "disk_byte", "is_grown", "is_whole", "ops")
 
     def __init__(self, ops: tuple[Op, ...], stored_byte: float = 0.0) -> None:
         self.ops = ops
         self.disk_byte = stored_byte
         self.is_whole = any(op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS for op in ops)
         self.is_grown = any(op.kind is _TREE for op in ops)
-        self._rows: dict[int, list[tuple[float, float]]] = {}
+        self._padding = [_padding(op) for op in ops]
+        self._rows: dict[int, list[Row]] = {}
 
-    def rows(self, batch: int) -> list[tuple[float, float]]:
-        """FLOP and bytes of each row, for one example of a batch."""
+    def rows(self, batch: int) -> list[Row]:
+        """Each row as kind, FLOP and bytes of a call on `batch` examples, whole-number arithmetic or not, and so on."""
         found = self._rows.get(batch)
         if found is None:
-            found = self._rows[batch] = per_row(self.ops, batch)
+            found = self._rows[batch] = [
+                (
+                    op.kind,
+                    flop * work * batch,
+                    byte * move * batch,
+                    op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS,
+                    ragged,
+                    op.times,
+                )
+                for op, (work, move, ragged), (flop, byte) in zip(
+                    self.ops, self._padding, per_row(self.ops, batch), strict=True
+                )
+            ]
         return found
+
+
+def _padding(op: Op) -> tuple[float, float, int]:
+    """How many times more is worked and moved than counted, and the part that pays for a ragged width."""
+    kind, n_out = op.kind, op.n_out
+    if kind is _CONV or kind is _LINEAR:
+        pad, ragged = _up(n_out), n_out % _LANES != 0
+        if kind is _CONV and op.groups == 1 and op.n_in > _FEW:
+            pad, ragged = pad * _up(op.n_in), ragged or op.n_in % _LANES != 0
+        return pad, 1.0, RAGGED_WORK if ragged and kind is _CONV else _EVEN
+    if kind in _BLOCKED:
+        return 1.0, _up(n_out), RAGGED_MOVE if n_out % _LANES else _EVEN
+    return 1.0, 1.0, _EVEN
+
+
+def _up(width: int) -> float:
+    return -(-width // _LANES) * _LANES / width
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """Seconds per FLOP (in the precision asked for, and in whole numbers), per byte and per operator, by kind.
 
-    `rates` has for each kind its place among the parts and these four; `call_s` is the overhead of a call.
+    `rates` has for each kind its place among the parts and these four; `ragged_work` and `ragged_move` are what a ragged
+    width adds, as a share of the seconds of what works and what moves; `call_s` is the overhead of a call.
     """
 
     name: str
     rates: dict[Kind, tuple[int, float, float, float, float]]
+    ragged_work: float
+    ragged_move: float
     call_s: float
 
     @classmethod
@@ -68,21 +112,26 @@ class Ceiling:
             whole = 1 / (device.rate("int8") * share)
             real = 1 / (device.rate(precision) * share)
             rates[kind] = (index, real, whole, 1 / (device.hbm_byte_s * share), prior.op_s[kind] * scale)
-        return cls(name, rates, prior.call_s * scale)
+        return cls(name, rates, prior.ragged_work, prior.ragged_move, prior.call_s * scale)
 
     def forward(self, table: Table, batch: int) -> list[float]:
         """CPU seconds of one call on `batch` examples, part by part: ``max(flop / rate, byte / bandwidth) / share``.
 
         An operator whose weights and activations have at most eight bits runs at the rate of whole numbers.
         """
-        parts, rates = [0.0] * PARTS, self.rates
-        for op, (flop, byte) in zip(table.ops, table.rows(batch), strict=True):
-            index, real, whole, moved, own = rates[op.kind]
-            worked_s = flop * (whole if op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS else real)
+        parts, rates = [0.0] * (PARTS + 1), self.rates
+        for kind, flop, byte, is_whole, ragged, times in table.rows(batch):
+            index, real, whole, moved, own = rates[kind]
+            worked_s = flop * (whole if is_whole else real)
             moved_s = byte * moved
-            parts[index] += (worked_s if worked_s > moved_s else moved_s) * batch
-            parts[_OWN] += own * op.times
-        parts[_CALL] = self.call_s
+            taken_s = worked_s if worked_s > moved_s else moved_s
+            parts[index] += taken_s
+            parts[ragged] += taken_s
+            parts[OWN] += own * times
+        parts[RAGGED_WORK] *= self.ragged_work
+        parts[RAGGED_MOVE] *= self.ragged_move
+        parts[CALL] = self.call_s
+        parts.pop()
         return parts
 
     def learn(self, table: Table, batch: int, rows: float) -> list[float]:
@@ -93,11 +142,11 @@ class Ceiling:
         grown = [op for op in table.ops if op.kind is _TREE]
         parts = self.forward(Table(tuple(op for op in table.ops if op.kind is not _TREE)) if grown else table, batch)
         steps = rows / batch
-        parts = [_PASSES * steps * each for each in parts[:_CALL]] + [steps * parts[_CALL]]
+        parts = [_PASSES * steps * each for each in parts[:CALL]] + [steps * parts[CALL]]
         if grown:
             index, real, _, moved, own = self.rates[_TREE]
             compared = sum(op.times * op.positions * op.n_in for op in grown) * rows
             parts[index] += compared * max(real, _TREE_BYTE * moved)
-            parts[_OWN] += own * sum(op.times for op in grown)
-            parts[_CALL] = self.call_s
+            parts[OWN] += own * sum(op.times for op in grown)
+            parts[CALL] = self.call_s
         return parts

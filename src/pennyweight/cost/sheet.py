@@ -64,6 +64,10 @@ class Call:
             return self.path
         return ".".join(filter(None, (self.path, part or self.op)))
 
+    def holding(self, weight: Value) -> str:
+        """The name of the row that holds `weight`: its module's, or the parameter's if the module has several."""
+        return self.path if self.leaf else title(weight.key)
+
     def tensors(self) -> list[Value]:
         """All tensors among the arguments."""
         flat: list[Any] = []
@@ -147,20 +151,21 @@ class Sheet:
         """Write a row with a matrix; weights met before are not stored again."""
         before = self.owners.get(weight.key)
         if before is None:
-            row.op = replace(row.op, name=self.unique(title(weight.key)))
-            self.owners[weight.key] = row
-            self.rows.append(row)
+            self._write(row, weight)
         elif before.op.kind is Kind.EMBED and row.op.kind is not Kind.EMBED:
             before.op = replace(before.op, kind=Kind.COPY, n_in=before.op.n_out)
-            row.op = replace(row.op, name=self.unique(row.op.name))
-            self.owners[weight.key] = row
-            self.rows.append(row)
+            self._write(row, weight)
             self._pin(row)
         elif _same_matrix(before.op, row.op):
             self._again(before, row)
         else:
             self._borrow(row)
             self._pin(before)
+
+    def _write(self, row: Row, weight: Value) -> None:
+        row.op = replace(row.op, name=self.unique(row.op.name))
+        self.owners[weight.key] = row
+        self.rows.append(row)
 
     def _again(self, before: Row, row: Row) -> None:
         """Use the same matrix at more positions."""

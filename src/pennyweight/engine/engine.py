@@ -39,7 +39,7 @@ class Engine:
     def __init__(self, job: Job, shop: Shop) -> None:
         self.job = job
         self.shop = shop
-        self.predictor = shop.predictor()
+        self.predictor = shop.predictor(job)
         self.spent = Cost()
         self._maker = Maker(self._note)
         self._scale: Scale | None = None
@@ -52,16 +52,14 @@ class Engine:
     def execute(self, plan: Plan) -> Run:
         """Carry out `plan`, or recall it from the ledger; its predicted bill is the one foreseen before it ran."""
         self._plan = plan
-        record = self._recall(plan)
-        if record is not None:
-            self.shop.watch("run", run=(run := self._run(plan, record)), recalled=True)
-            return run
-        self.shop.watch("carrying out", text=str(plan))
-        predicted = self.foresee(plan)
-        record = self._carry_out(plan, predicted)
-        self.shop.ledger.record(record)
+        record = known = self._recall(plan)
+        if record is None:
+            self.shop.watch("carrying out", text=str(plan))
+            record = self._carry_out(plan, self.foresee(plan))
+            self.shop.ledger.record(record)
         self.predictor = self.predictor.learn([observed(record)])
-        self.shop.watch("run", run=(run := self._run(plan, record)))
+        run = self._run(plan, record)
+        self.shop.watch("run", run=run, recalled=known is not None)
         return run
 
     def effort(self, plan: Plan) -> Cost:
@@ -134,8 +132,7 @@ class Engine:
         """Export the model in the form its runtime likes best, and load it there."""
         serve = work.spec.serve
         runtime = runtimes.load(serve.runtime)
-        exported = backends.load(self.job.backend).export(work, runtime.formats[0])
-        prepared = runtime.prepare(exported, serve)
+        prepared = runtime.prepare(backends.load(self.job.backend).export(work, runtime.formats[0]), serve)
         facts = {**prepared.facts, "serve": plain(serve)}
         artifact = replace(prepared, meta=tuple(sorted(facts.items())))
         return runtime.load(artifact, serve), artifact

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pennyweight.catalog import Device, PriceSheet
+    from pennyweight.core import Job
     from pennyweight.store.records import RunRecord
 
 
@@ -63,9 +64,13 @@ class Shop:
         ledger.keep(sheet)
         return cls(ledger, ArtifactStore(where / "artifacts"), sheet, machine(), watch, recall)
 
-    def predictor(self) -> Predictor:
-        """A predictor for this machine that has learned from every run on the ledger."""
-        return Predictor(self.device, self.sheet).learn([observed(record) for record in self.ledger.runs()])
+    def predictor(self, job: Job) -> Predictor:
+        """A predictor for this machine that has learned from every run on the ledger but those of `job`.
+
+        Those teach it as they are recalled, in their order: a search that goes on asks what the first one asked.
+        """
+        others = [record for record in self.ledger.runs() if record.fingerprint != job.fingerprint]
+        return Predictor(self.device, self.sheet).learn([observed(record) for record in others])
 
 
 def observed(record: RunRecord) -> Observation:

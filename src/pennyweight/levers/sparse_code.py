@@ -25,7 +25,7 @@ _PASSED_ON = frozenset({Kind.NORM, Kind.POINTWISE, Kind.COPY})
 @final
 @dataclass(frozen=True, slots=True)
 class SparseCode(Lever):
-    """The share `keep` of the input features stays: those a Lasso path takes up first (`l1_ratio` below 1: elastic net).
+    """The share `keep` of the input features stays: those a Lasso takes up first (`l1_ratio` below 1: elastic net).
 
     The estimator is then fitted again on them alone, free of the penalty's shrinkage (relaxed Lasso), behind a selector
     of columns: the other features need not even be measured any more.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MEAN = 1.2  # a lever's settings are taken to reach this share of the slack, evenly, before anything is known
 _OWN, _SHARED = 1.2, 1.0  # standard deviations of a step's cost in shares of its mean: by itself, and with its lever
 _INTERPLAY = 0.25  # of the slack: how far a plan may be from the sum of what its settings cost alone
+_WORST = 10  # of the slack: a collapse says no more than this, or all levers of its plan would be blamed for ever
 _NORMAL = NormalDist()
 
 
@@ -44,8 +45,8 @@ class Beliefs:
 
     def learn(self, point: Point, fall: float, noise: float) -> None:
         """Note that a point lost `fall` of quality against the control, give or take the standard error `noise`."""
-        if not math.isfinite(fall):
-            fall = 10 * self._scale
+        most = _WORST * self._scale
+        fall = most if math.isnan(fall) else min(max(fall, -most), most)
         row = self._steps(point)
         weight = 1 / (noise**2 + (_INTERPLAY * self._scale) ** 2)
         self._precision += weight * np.outer(row, row)

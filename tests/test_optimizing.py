@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from pennyweight import Demand, Floor, Limits, Search, Shop, Slack, TrainSpec, foresee, optimize, torch_job
+from pennyweight.core import Basis
+from pennyweight.data.splits import split
+from pennyweight.errors import FloorUnreachableError, OverBudgetError, UnknownNameError
+
+
+def network():
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+
+
+def job_with(floor=None, **asked):
+    x = np.random.default_rng(0).normal(size=(1500, 8)).astype(np.float32)
+    y = (x[:, :4].sum(axis=1) > x[:, 4:].sum(axis=1)).astype(np.int64)
+    given = {"train": TrainSpec(epochs=4, batch=64), "demand": Demand(1e9), "limits": Limits(trials=3)} | asked
+    return torch_job("halves", network, split(x, y), floor or Floor("accuracy", 0.06), **given)
+
+
+FEW = Search(levers=["prune", "runtime"])
+
+
+def test_the_winner_is_cheaper_and_certified(tmp_path):
+    front = optimize(job_with(), FEW, shop=Shop.at(tmp_path))
+    assert front.certificate.held
+    assert front.certificate.n == 300
+    assert front.winner.bill < front.control.bill
+    assert front.spent.usd > 0
+    assert front.break_even() < 1e9
+    assert len(front.seen) <= 3
+
+
+def test_a_second_search_is_free_and_says_the_same(tmp_path):
+    first = optimize(job_with(), FEW, shop=Shop.at(tmp_path))
+    entries = len(Shop.at(tmp_path).ledger.entries())
+    second = optimize(job_with(), FEW, shop=Shop.at(tmp_path))
+    assert [run.plan.key for run in second.seen] == [run.plan.key for run in first.seen]
+    assert second.winner.plan == first.winner.plan
+    answers_only = Shop.at(tmp_path).ledger.entries()[entries:]
+    assert {entry.note["what"] for entry in answers_only} == {"answer"}
+
+
+def test_ctrl_c_keeps_what_was_finished_and_the_next_search_goes_on(tmp_path):
+    runs = []
+
+    def interrupt(event, **facts):
+        if event == "run":
+            runs.append(facts["run"])
+            if len(runs) == 2:
+                raise KeyboardInterrupt
+
+    front = optimize(job_with(), FEW, shop=Shop.at(tmp_path, watch=interrupt))
+    assert front.certificate is None
+    assert len(Shop.at(tmp_path).ledger.runs("halves")) == 2
+    assert optimize(job_with(), FEW, shop=Shop.at(tmp_path)).certificate.held
+
+
+def test_a_budget_too_small_for_the_control_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(OverBudgetError, match="too small for even the control"):
+        optimize(job_with(limits=Limits(usd=1e-12)), FEW, shop=Shop.at(tmp_path))
+    assert Shop.at(tmp_path).ledger.entries() == []
+
+
+def test_an_unreachable_floor_is_an_error_that_says_what_the_control_reached(tmp_path):
+    job = job_with(Floor("accuracy", 0.98, Slack.ABSOLUTE), train=TrainSpec(epochs=1, batch=512, lr=1e-9))
+    with pytest.raises(FloorUnreachableError, match="reaches accuracy"):
+        optimize(job, FEW, shop=Shop.at(tmp_path))
+
+
+def test_a_dry_run_predicts_and_runs_nothing(tmp_path):
+    front = foresee(job_with(), FEW, shop=Shop.at(tmp_path))
+    assert front.control.bill.basis is Basis.PREDICTED
+    assert min(run.bill.usd for run in front.seen) < front.control.bill.usd
+    assert Shop.at(tmp_path).ledger.entries() == []
+
+
+def test_an_unknown_lever_or_strategy_names_the_nearest(tmp_path):
+    with pytest.raises(UnknownNameError, match="prune"):
+        optimize(job_with(), Search(levers=["prun"]), shop=Shop.at(tmp_path))
+    with pytest.raises(UnknownNameError, match="greedy"):
+        optimize(job_with(), Search("gredy", ["prune"]), shop=Shop.at(tmp_path))
+
+
+def test_nothing_is_tried_that_cannot_pay_for_itself(tmp_path):
+    told = []
+    shop = Shop.at(tmp_path, watch=lambda event, **facts: told.append((event, facts.get("text", ""))))
+    front = optimize(job_with(demand=Demand(1.0)), FEW, shop=shop)
+    assert len(front.seen) == 1
+    assert front.winner is front.control
