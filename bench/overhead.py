@@ -34,7 +34,9 @@ SCRIPT = Path(sys.executable).parent / "pennyweight"
 TIMED_IMPORT = "import time; s = time.perf_counter(); import pennyweight; print(time.perf_counter() - s)"
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
-    "pennyweight --help": [str(SCRIPT), "--help"] if SCRIPT.exists() else [sys.executable, "-m", "pennyweight.cli", "--help"],
+    "pennyweight --help": [str(SCRIPT), "--help"]
+    if SCRIPT.exists()
+    else [sys.executable, "-m", "pennyweight.cli", "--help"],
     "import pennyweight": [sys.executable, "-c", TIMED_IMPORT],
 }
 SEEN = 20

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pennyweight import levers
 from pennyweight.certify import certify, reachable
+from pennyweight.control.forecast import chance
 from pennyweight.control.stop import Budget, Prospect, worth
-from pennyweight.core import Front, Plan, Run, Score
+from pennyweight.core import YES, Front, Plan, Run, Score
 from pennyweight.engine import Engine, Evidence, Shop
 from pennyweight.errors import BadInputError, PennyweightError
 from pennyweight.search.base import Scope
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from pennyweight.core import Cost, Job, Lever, Verdict
     from pennyweight.search.base import Strategy
 
-_CHANCE = 0.6  # that a plan nobody has tried keeps the floor
-_PATIENCE = 3  # plans in a row that are not worth a trial end the search
+_PATIENCE = 8  # plans in a row that are not worth a trial end the search
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,9 @@ def _try(engine: Engine, plan: Plan) -> Run | None:
 
 def _worth(engine: Engine, front: Front, plan: Plan) -> Verdict:
     """Whether what a plan may still save over the horizon is more than trying it costs."""
-    best = front.best(engine.job.floor).plan
+    if plan.is_control:
+        return YES
+    best, floor = front.best(engine.job.floor).plan, engine.job.floor
+    likely = chance(plan, front.seen, floor, front.control.score)
     effort: Cost = engine.effort(plan)
-    return worth(engine.foresee(best), [Prospect(engine.foresee(plan.at(1.0)), _CHANCE, effort)])
+    return worth(engine.foresee(best), [Prospect(engine.foresee(plan.at(1.0)), likely, effort)])

@@ -55,7 +55,12 @@ def test_a_table_without_defaults_or_with_unknown_figures_is_refused():
 
 def test_a_narrower_name_says_what_differs_from_the_wider_one():
     table = parse_efficiency(
-        (*DEFAULT, row("fast", "share", "conv", 0.9), row("fast", "call_s", "*", 1.0), row("fast/int8", "call_s", "*", 2.0))
+        (
+            *DEFAULT,
+            row("fast", "share", "conv", 0.9),
+            row("fast", "call_s", "*", 1.0),
+            row("fast/int8", "call_s", "*", 2.0),
+        )
     )
     assert table["fast/int8"].share["conv"] == 0.9
     assert table["fast/int8"].call_s == 2.0

@@ -55,7 +55,10 @@ def test_every_price_sheet_says_where_and_when_it_is_from(name):
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 143\nmodel name : Intel(R)\n", "intel-sapphirerapids"),
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nmodel name : Intel(R)\n", "intel-icelake"),
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nmodel name : Xeon Platinum 8175M\n", "intel-skylake"),
-        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nmodel name : Xeon Platinum 8259\n", "intel-cascadelake"),
+        (
+            "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nmodel name : Xeon Platinum 8259\n",
+            "intel-cascadelake",
+        ),
         ("CPU implementer : 0x41\nCPU part : 0xd0c\n", "arm-neoverse-n1"),
     ],
 )

@@ -180,14 +180,14 @@ def test_accelerator_counters_are_millijoules_of_all_devices():
 
 def test_an_open_window_has_measured_nothing_yet():
     with meter(device=DEVICE) as window, pytest.raises(BadInputError, match="after the with block"):
-        window.measured  # noqa: B018 - reading it is the test
+        window.measured  # ruff: ignore[useless-expression] - reading it is the test
     assert window.measured.wall_s > 0
 
 
 def test_a_window_is_measured_even_if_the_work_fails():
     window = meter(device=DEVICE)
     with pytest.raises(ZeroDivisionError), window:
-        1 // 0  # noqa: B018 - failing is the test
+        1 // 0  # ruff: ignore[useless-expression] - failing is the test
     assert window.measured.wall_s > 0
 
 

@@ -44,7 +44,7 @@ def test_more_windows_than_records_is_an_error():
 
 def test_an_open_replayed_window_has_measured_nothing_yet():
     with replay(RECORDS)() as window, pytest.raises(BadInputError, match="still open"):
-        window.measured  # noqa: B018 - reading it is the test
+        window.measured  # ruff: ignore[useless-expression] - reading it is the test
 
 
 def test_what_is_no_record_is_refused():

@@ -1,4 +1,4 @@
-"""Paper meets reality: a table with resized width groups is the table of the model whose channels were really removed."""
+"""Paper meets reality: a table with resized width groups is that of the model whose channels were really removed."""
 
 import copy
 import re
@@ -67,7 +67,9 @@ MODELS = {
         (1, 13, 13), "float32", 2,
     ),
     "mlp": (
-        lambda: nn.Sequential(nn.Linear(9, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 8), nn.GELU(), nn.Linear(8, 2)),
+        lambda: nn.Sequential(
+            nn.Linear(9, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 8), nn.GELU(), nn.Linear(8, 2),
+        ),
         (9,), "float32", 2,
     ),
     "transformer": (Encoder, (10,), "int64", 1),

@@ -34,17 +34,17 @@ def columns_in_order(x: NDArray[Any], y: NDArray[Any], classes: int, l1_ratio: f
 
     spread = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_ROWS)).astype(int))
     x_std, target = _standard(x[spread].astype(np.float64)), _target(y[spread], classes)
+    pull = np.linalg.norm((x_std.T @ target).reshape(len(x_std.T), -1), axis=1)
+    highest = pull.max() / (len(spread) * l1_ratio)
+    penalties = np.geomspace(1.0, _LAST, _STEPS) * max(highest, np.finfo(np.float64).tiny)
     with warnings.catch_warnings():
         # An unfinished fit at one penalty does not change who entered before it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        _, paths, *_ = enet_path(
-            x_std, target, l1_ratio=l1_ratio, n_alphas=_STEPS, max_iter=_ROUNDS, tol=_CLOSE, eps=_LAST
-        )
+        _, paths, *_ = enet_path(x_std, target, l1_ratio=l1_ratio, alphas=penalties, max_iter=_ROUNDS, tol=_CLOSE)
     size = np.abs(paths) if paths.ndim == 2 else np.sqrt((paths**2).sum(axis=0))
     entered = np.where((size > 0).any(axis=1), (size > 0).argmax(axis=1), size.shape[1])
     at_entry = size[np.arange(len(size)), np.minimum(entered, size.shape[1] - 1)]
-    correlation = np.abs(x_std.T @ target.reshape(len(target), -1)).max(axis=1)
-    order: NDArray[np.int64] = np.lexsort((-correlation, -at_entry, entered)).astype(np.int64)
+    order: NDArray[np.int64] = np.lexsort((-pull, -at_entry, entered)).astype(np.int64)
     return order
 
 

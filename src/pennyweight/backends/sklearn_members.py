@@ -48,7 +48,8 @@ def _errors(
 
 def _target(model: Any, y: NDArray[Any]) -> NDArray[np.float64]:
     if hasattr(model, "classes_"):
-        return np.eye(len(model.classes_))[y.astype(int)]
+        one_hot: NDArray[np.float64] = np.eye(len(model.classes_))[y.astype(int)]
+        return one_hot
     return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 

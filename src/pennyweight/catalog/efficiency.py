@@ -64,7 +64,9 @@ def parse_efficiency(rows: tuple[dict[str, str], ...]) -> dict[str, Efficiency]:
     figures: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:
         if row["figure"] not in {*_BY_KIND, *_WHOLE}:
-            raise BadInputError(f"There is no figure {row['figure']!r} of efficiency.", "use one of those in its docstring.")
+            raise BadInputError(
+                f"There is no figure {row['figure']!r} of efficiency.", "use one of those in its docstring."
+            )
         figures.setdefault(row["runtime"], {})[row["figure"], row["kind"]] = float(row["value"])
     if _ANY not in figures:
         raise BadInputError("The efficiency table has no rows for other runtimes.", "add rows with the runtime *.")

@@ -81,7 +81,8 @@ class Plan:
     @cached_property
     def key(self) -> str:
         """A stable name of what would be done: equal plans on equal jobs have equal keys, in every process."""
-        what = f"{self.job.name}|{self.job.fingerprint}|{self.fidelity!r}|{self.seed}|{self.levers!r}"
+        job = f"{self.job.name}|{self.job.fingerprint}|{self.job.demand.batch}"
+        what = f"{job}|{self.fidelity!r}|{self.seed}|{self.levers!r}"
         return sha256(what.encode()).hexdigest()[:16]
 
     def explain(self) -> str:

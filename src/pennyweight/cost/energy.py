@@ -93,7 +93,7 @@ _COUNTERS: list[Counter] | None = None
 
 def counters() -> list[Counter]:
     """The energy counters this machine has, looked for once."""
-    global _COUNTERS  # noqa: PLW0603 - the machine has one set of counters, and looking for them is slow
+    global _COUNTERS  # ruff: ignore[global-statement] - the machine has one set of counters, and looking for them is slow
     if _COUNTERS is None:
         _COUNTERS = [*Rapl.found(), *Nvml.found()]
     return _COUNTERS

@@ -111,7 +111,7 @@ _PEAKS: Peaks | None = None
 
 def peaks() -> Peaks:
     """The one keeper of peaks of this process: exact where the kernel lets us reset its mark."""
-    global _PEAKS  # noqa: PLW0603 - there is one high-water mark per process, so there is one keeper of it
+    global _PEAKS  # ruff: ignore[global-statement] - there is one high-water mark per process, so there is one keeper of it
     if _PEAKS is None:
         try:
             _PEAKS = HighWater()

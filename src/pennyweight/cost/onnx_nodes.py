@@ -18,7 +18,10 @@ _WRAPPERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLin
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named value: `bits` each, `stored` of them in the file, `whole` if it holds (or was just) quantised integers."""
+    """A named value: `bits` each, `stored` of them in the file, `whole` if it holds (or was just) quantised integers.
+
+    `root` is the stored constant that it is a view of, if it is one.
+    """
 
     name: str
     shape: tuple[int, ...] | None
@@ -26,6 +29,12 @@ class Tensor:
     constant: bool = False
     stored: int = 0
     whole: bool = False
+    root: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its stored values are called."""
+        return self.root or self.name
 
     @property
     def size(self) -> int:
@@ -82,7 +91,7 @@ def nodes_of(model: bytes) -> Iterator[Node]:
 
 def _known(graph: Any) -> dict[str, Tensor]:
     tensors = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
+    for value in (*graph.input, *graph.output, *graph.value_info):
         kind = value.type.tensor_type
         dims = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]
         known = kind.HasField("shape") and min(dims, default=0) >= 0
@@ -109,16 +118,23 @@ def _passed(node: Node) -> list[Tensor] | None:
     if source is not None and node.op in _WRAPPERS:
         whole = node.op == "DequantizeLinear"
         bits = source.bits if whole else _quantised_bits(node)
-        return [replace(node.out, bits=bits, whole=True, constant=source.constant, stored=source.stored)] + [
-            replace(out, constant=True) for out in node.outputs[1:]
-        ]
+        root = source.key if source.constant else ""
+        first = replace(node.out, bits=bits, whole=True, constant=source.constant, stored=source.stored, root=root)
+        return [first, *(replace(out, constant=True) for out in node.outputs[1:])]
     if not node.moving():
-        stored = sum(tensor.stored for tensor in node.held())
-        bits = next((tensor.bits for tensor in node.held() if tensor.stored), 32)
-        return [replace(out, constant=True, stored=min(stored, out.size), bits=bits) for out in node.outputs]
+        return [_folded(node, out) for out in node.outputs]
     if source is not None and node.op in _VIEWS:
         return [replace(node.out, bits=source.bits, whole=source.whole), *node.outputs[1:]]
     return None
+
+
+def _folded(node: Node, out: Tensor) -> Tensor:
+    """What is made of constants is one; with the values of a single one, however arranged, it is that one."""
+    held = [tensor for tensor in node.held() if tensor.stored]
+    stored = sum(tensor.stored for tensor in held)
+    root = held[0].key if len(held) == 1 and held[0].size == out.size else ""
+    bits = held[0].bits if held else 32
+    return replace(out, constant=True, stored=min(stored, out.size), bits=bits, root=root)
 
 
 def _quantised_bits(node: Node) -> float:

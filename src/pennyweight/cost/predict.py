@@ -8,11 +8,11 @@ from operator import mul
 from typing import TYPE_CHECKING, TypeVar
 
 from pennyweight.catalog import load_efficiency
-from pennyweight.core import Basis, Bill, Cost, Form, Kind
+from pennyweight.core import Basis, Bill, Cost, Form
 from pennyweight.cost.count import disk_byte
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
-from pennyweight.cost.roofline import CALL, KINDS, OWN, RAGGED_MOVE, RAGGED_WORK, Ceiling, Table
+from pennyweight.cost.roofline import Ceiling, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
 
-_CONV, _LINEAR, _MATMUL, _GROWING = (KINDS.index(kind) for kind in (Kind.CONV, Kind.LINEAR, Kind.MATMUL, Kind.TREE))
 _K, _V = TypeVar("_K"), TypeVar("_V")
-_TINY_S = 1e-9
 _95 = 1.96
 _COPIES = 2.0  # a runtime keeps the weights as read and as its kernels want them
 _REMEMBERED = 4096
@@ -153,7 +151,7 @@ class Predictor:
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
             parts = [tax * each for each in parts]
-        place = (*_place(parts), math.log(serve.batch), math.log(serve.threads))
+        place = (*table.place(serve.batch), math.log(serve.threads))
         return Sample("serve", serve.runtime, ceiling.name, tuple(parts), place, measured)
 
     def _learn(self, target: str, spec: Spec, rows: float, measured: float = 1.0) -> Sample:
@@ -161,7 +159,7 @@ class Predictor:
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
         ceiling, _ = self._ceiling(runtime, spec.train.precision)
         parts = ceiling.learn(table, spec.train.batch, rows)
-        place = (*_place(parts), math.log(spec.train.batch), math.log(max(rows, 1.0)))
+        place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)))
         return Sample(target, runtime, ceiling.name, tuple(parts), place, measured)
 
     def _held(self, spec: Spec, measured: float = 1.0) -> Sample:
@@ -194,16 +192,3 @@ def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
     if len(memory) >= _REMEMBERED:
         memory.clear()
     memory[key] = value
-
-
-def _place(parts: Sequence[float]) -> tuple[float, float, float, float]:
-    """Logarithms of the seconds that arithmetic, moving and overheads take, and how ragged the widths are (0 to 2)."""
-    working_s = parts[_CONV] + parts[_LINEAR] + parts[_MATMUL] + parts[_GROWING]
-    ragged_s, own_s = parts[RAGGED_WORK] + parts[RAGGED_MOVE], parts[OWN]
-    moving_s = sum(parts) - working_s - ragged_s - own_s - parts[CALL]
-    return (
-        math.log(max(working_s, _TINY_S)),
-        math.log(max(moving_s, _TINY_S)),
-        math.log(max(own_s, _TINY_S)),
-        2 * ragged_s / (ragged_s + working_s + moving_s + _TINY_S),
-    )

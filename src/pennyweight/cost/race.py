@@ -76,7 +76,7 @@ def race(
     until_s = time.perf_counter() + budget_s
     repeats = {name: _warm(call) for name, call in contenders.items()}
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    order, dice = list(contenders), random.Random(seed)  # noqa: S311 - an order, not a secret
+    order, dice = list(contenders), random.Random(seed)  # ruff: ignore[suspicious-non-cryptographic-random-usage] - an order, not a secret
     was_on = gc.isenabled()
     gc.disable()
     try:

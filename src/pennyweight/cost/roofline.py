@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Table:
     widths are no multiples ("ragged") may also lose the faster kernel; what that adds is learned by runtime.
     """
 
-    __slots__ = ("_padding", "_rows", "disk_byte", "is_grown", "is_whole", "ops")
+    __slots__ = ("_padding", "_places", "_rows", "disk_byte", "is_grown", "is_whole", "ops")
 
     def __init__(self, ops: tuple[Op, ...], stored_byte: float = 0.0) -> None:
         self.ops = ops
@@ -46,6 +47,7 @@ class Table:
         self.is_grown = any(op.kind is _TREE for op in ops)
         self._padding = [_padding(op) for op in ops]
         self._rows: dict[int, list[Row]] = {}
+        self._places: dict[int, tuple[float, ...]] = {}
 
     def rows(self, batch: int) -> list[Row]:
         """Each row as kind, FLOP and bytes of a call on `batch` examples, whole-number arithmetic or not, and so on."""
@@ -64,6 +66,27 @@ class Table:
                     self.ops, self._padding, per_row(self.ops, batch), strict=True
                 )
             ]
+        return found
+
+    def place(self, batch: int) -> tuple[float, ...]:
+        """Where a call on `batch` examples lies among others, in steps of about e times as much.
+
+        Logarithms of FLOP, of bytes and of the number of operators, and how ragged the widths are: the same in every
+        runtime, since what a runtime does badly others often do too.
+        """
+        found = self._places.get(batch)
+        if found is None:
+            rows = self.rows(batch)
+            flop, byte = sum(row[1] for row in rows), sum(row[2] for row in rows)
+            ragged = sum(row[2] for row in rows if row[4] != _EVEN) / (byte or 1.0)
+            number = sum(row[5] for row in rows)
+            found = self._places[batch] = (
+                math.log(flop + 1),
+                math.log(byte + 1) / 2,
+                math.log(number) / 2,
+                2 * ragged,
+                math.log(batch) / 2,
+            )
         return found
 
 
@@ -124,7 +147,7 @@ class Ceiling:
             index, real, whole, moved, own = rates[kind]
             worked_s = flop * (whole if is_whole else real)
             moved_s = byte * moved
-            taken_s = worked_s if worked_s > moved_s else moved_s
+            taken_s = max(moved_s, worked_s)
             parts[index] += taken_s
             parts[ragged] += taken_s
             parts[OWN] += own * times

@@ -67,20 +67,20 @@ class _Rows:
         """Count stored values that no row holds yet, single numbers aside."""
         total = 0
         for tensor in tensors:
-            if tensor is not None and tensor.stored > 1 and tensor.name not in self.held:
-                self.held[tensor.name] = len(self.rows)
+            if tensor is not None and tensor.stored > 1 and tensor.key not in self.held:
+                self.held[tensor.key] = len(self.rows)
                 total += tensor.stored
         return total
 
     def weigh(self, op: Op, weight: Tensor) -> None:
         """Add a row with a matrix; one that is stored elsewhere is only read here."""
-        before = self.held.get(weight.name)
+        before = self.held.get(weight.key)
         if before is not None and self.rows[before].kind is Kind.EMBED:
             table = self.rows[before]
             self.rows[before] = replace(table, kind=Kind.COPY, n_in=table.n_out)
             before = None
         if before is None:
-            self.held[weight.name] = len(self.rows)
+            self.held[weight.key] = len(self.rows)
             self.rows.append(op)
         else:
             inner = op.n_in * op.fan // op.groups
@@ -190,7 +190,7 @@ def _gather(sheet: _Rows, node: Node) -> None:
     shape = _sure(table, node)
     if table is None or index is None or not table.constant or len(shape) != 2 or node.attributes.get("axis", 0):
         sheet.spread(node, Kind.COPY)
-    elif table.name in sheet.held:
+    elif table.key in sheet.held:
         sheet.spread(node, Kind.COPY, width=shape[1])
     else:
         op = Op(_named(node, table), Kind.EMBED, shape[0], shape[1], positions=index.size)
@@ -255,8 +255,8 @@ def _biased(sheet: _Rows, bias: Tensor | None) -> int:
 
 def _named(node: Node, weight: Tensor | None) -> str:
     """The weight's name where it is a path, else the node's."""
-    name = weight.name if weight is not None else ""
-    return title(name.removesuffix("_quantized").removesuffix("_DequantizeLinear_Output")) if "." in name else node.name
+    name = weight.key.removesuffix("_quantized") if weight is not None else ""
+    return title(name) if "." in name else node.name
 
 
 def _sure(tensor: Tensor | None, node: Node) -> tuple[int, ...]:

@@ -92,7 +92,9 @@ class Engine:
 
     def _recall(self, plan: Plan) -> RunRecord | None:
         record = self.shop.ledger.find(self.job.fingerprint, plan.key) if self.shop.recall else None
-        return record if record and record.artifact in self.shop.artifacts else None
+        if record is None or record.score.metric != self.job.floor.metric:
+            return None
+        return record if record.artifact in self.shop.artifacts else None
 
     def _carry_out(self, plan: Plan, predicted: Bill) -> RunRecord:
         made = self._maker.make(plan)

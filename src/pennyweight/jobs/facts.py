@@ -43,7 +43,7 @@ def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
 def _missing(x: np.ndarray) -> float:
     if x.dtype.kind != "f":
         return 0.0
-    return float(np.isnan(x).reshape(len(x), -1).any(axis=1).mean())
+    return float((~np.isfinite(x)).reshape(len(x), -1).any(axis=1).mean())
 
 
 def _duplicates(x: np.ndarray, y: np.ndarray) -> float:
@@ -57,5 +57,7 @@ def _scaled(x: np.ndarray) -> bool:
     if x.dtype.kind != "f":
         return x.dtype.kind == "i" and x.dtype.itemsize == 8  # tokens have no scale
     columns = x if x.ndim == 2 else x.reshape(-1, 1)
-    mean, deviation = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+    known = columns[:, np.isfinite(columns).any(axis=0)].astype(float)
+    known = np.where(np.isfinite(known), known, np.nan)
+    mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     return bool(np.all(np.abs(mean) <= _FAR) and np.all(deviation <= _FAR))

@@ -29,9 +29,7 @@ class Dedup(Lever):
     keep_weight: bool = False
 
     stage: ClassVar[Stage] = Stage.DATA
-    source: ClassVar[str] = (
-        "Lee et al. 2022, Deduplicating Training Data (arXiv:2107.06499)"
-    )
+    source: ClassVar[str] = "Lee et al. 2022, Deduplicating Training Data (arXiv:2107.06499)"
     trust: ClassVar[float] = 0.0
 
     @classmethod

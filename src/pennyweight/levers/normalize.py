@@ -72,7 +72,6 @@ class Normalize(Lever):
         return work.having(model=model, spec=self.rewrite(work.spec))
 
 
-
 def moments(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of each channel of `x`: of columns (N, K), or of (N, C, ...) over all positions.
 
@@ -88,7 +87,9 @@ def moments(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _scaler_op(spec: Spec) -> Op:
     first = next(op for op in spec.ops if op.kind in {Kind.CONV, Kind.LINEAR})
     spread = first.fan if first.kind is Kind.LINEAR else 1
-    return Op(f"{_SCALER}.addcmul", Kind.POINTWISE, first.n_in, first.n_in, positions=first.positions * first.intake * spread)
+    return Op(
+        f"{_SCALER}.addcmul", Kind.POINTWISE, first.n_in, first.n_in, positions=first.positions * first.intake * spread
+    )
 
 
 def _inside(op: Op) -> Op:

@@ -168,7 +168,7 @@ def kept_of(count: int, share: float) -> int:
 
 
 def _with_held_out(work: Work) -> tuple[Any, HeldOut]:
-    """The model, and rows each of its trees has not seen: out of their bags, or held out and the model trained again."""
+    """The model and rows its trees have not seen: out of their bags, or held out and the model trained again."""
     train, last = work.data.train, last_step(work.model)
     if getattr(last, "bootstrap", False) and last._n_samples == len(train):  # ruff: ignore[private-member-access]
         every = np.arange(len(train))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ def write_page(path: Path, fronts: Sequence[Front]) -> None:
         draft.write_text(body, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise BadInputError(
             f"The report cannot be written to {path}: {error.strerror}.", "give --report elsewhere."
         ) from error

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pennyweight import backends
+from pennyweight.catalog import load_device, load_prices
 from pennyweight.core import DataSpec, Form, Job, Lever, Op, Stage, Work
+from pennyweight.cost.count import count, count_training, params
+from pennyweight.cost.predict import Predictor
 from pennyweight.engine.making import trained
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from pennyweight.core import Spec
 
 _MOST_CODES = 256
+_ALL_UNITS = "amd-zen4"  # a processor with units for bfloat16 and int8
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +38,38 @@ class Case:
 
 @cache
 def cases_of(kind: type[Lever], jobs: tuple[Job, ...]) -> tuple[Case, ...]:
-    """Every job that one of the lever's choices fits, with that choice pulled."""
+    """Every job on which one of the lever's choices fits and saves something on paper, with the first such pulled."""
     return tuple(case for job in jobs if (case := _case(kind, job)) is not None)
 
 
 def _case(kind: type[Lever], job: Job) -> Case | None:
     work = _opened(job, ready=kind.stage > Stage.TRAIN)
-    lever = next((each for each in kind.choices(job) if each.fits(work.spec)), None)
+    lever = next((each for each in fitting(kind, job) if _saves(each, job, work.spec)), None)
     if lever is None:
         return None
     before = digest(work)
     return Case(job, lever, work, before, lever.pull(work))
+
+
+def fitting(kind: type[Lever], job: Job) -> tuple[Lever, ...]:
+    """The lever's choices that fit the job's work as it is when their turn comes."""
+    work = _opened(job, ready=kind.stage > Stage.TRAIN)
+    return tuple(lever for lever in kind.choices(job) if lever.fits(work.spec))
+
+
+def _saves(lever: Lever, job: Job, spec: Spec) -> bool:
+    before, after = (_figures(type(lever), job, each) for each in (spec, lever.rewrite(spec)))
+    return any(b < a for a, b in zip(before, after, strict=True))
+
+
+def _figures(kind: type[Lever], job: Job, spec: Spec) -> tuple[float, ...]:
+    """What may become less: operations, bytes, parameters, training, storage; where it serves, the predicted bill."""
+    one, train = count(spec), count_training(spec)
+    figures = (one.flop, one.hbm_byte, one.disk_byte, params(spec), train.flop, train.hbm_byte, float(spec.data.rows))
+    if kind.stage < Stage.SERVE:
+        return figures
+    bill = Predictor(load_device(_ALL_UNITS), load_prices()).predict(spec, job.demand)
+    return (*figures, bill.usd)
 
 
 @cache
@@ -68,6 +93,17 @@ def specs(kind: type[Lever], jobs: tuple[Job, ...]) -> list[Spec]:
     clean = DataSpec(1, 8.0, classes=2, scaled=True)
     found += [replace(spec, form=form) for spec in found for form in Form]
     return [*found, replace(found[0], form=Form.GRAPH, ops=small), replace(found[0], ops=bare, data=clean)]
+
+
+def spec_in_kind(case: Case) -> Spec:
+    """The spec before the lever, counted on a graph if the lever made one of a module."""
+    spec = case.work.spec
+    if spec.form is case.after.spec.form or case.after.spec.form is not Form.GRAPH:
+        return spec
+    from pennyweight.cost.table_graph import table_of_graph
+
+    graph = backends.load(case.job.backend).export(case.work, "onnx").file("model.onnx")
+    return replace(spec, ops=table_of_graph(graph))
 
 
 def counted(job: Job, work: Work) -> Spec:

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from pennyweight import backends, runtimes
-from pennyweight.catalog import load_device, load_prices
 from pennyweight.core import Job, Lever, Stage, Verdict, Work
-from pennyweight.cost.count import count, count_training, params
-from pennyweight.cost.predict import Predictor
+from pennyweight.cost.count import count, count_training
 from pennyweight.engine.making import trained
 from pennyweight.errors import NoEffectError
 from pennyweight.store.artifacts import load, save
-from pennyweight.testing.cases import Case, cases_of, choices, counted, digest, model_digest, specs
+from pennyweight.testing.cases import cases_of, choices, counted, digest, fitting, model_digest, spec_in_kind, specs
 from pennyweight.testing.jobs import tiny_jobs
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ HEADINGS = (
 """The headings of every lever's card, in this order."""
 
 _CLOSE, _CLOSE_LOW = 1e-4, 0.05  # of the largest answer, in float32 and in lower precisions
-_ALL_UNITS = "amd-zen4"  # a processor with units for bfloat16 and int8
 
 
 def check_lever(kind: type[Lever], jobs: tuple[Job, ...] | None = None) -> None:
@@ -65,12 +62,9 @@ def it_is_a_final_frozen_hashable_value_with_a_source(kind: type[Lever], jobs: t
 
 def it_fits_a_tiny_job_and_saves_something_on_paper(kind: type[Lever], jobs: tuple[Job, ...]) -> None:
     """Law 2."""
-    cases = cases_of(kind, jobs)
-    _held(cases, f"{kind.__name__} fits none of {', '.join(job.name for job in jobs)}")
-    for case in cases:
-        before, after = case.work.spec, case.lever.rewrite(case.work.spec)
-        less = any(b < a for a, b in zip(_figures(case, before), _figures(case, after), strict=True))
-        _held(less, f"{case.lever} saves nothing on paper on {case.job.name}")
+    names = ", ".join(job.name for job in jobs)
+    _held(any(fitting(kind, job) for job in jobs), f"{kind.__name__} fits none of {names}")
+    _held(cases_of(kind, jobs), f"{kind.__name__} saves nothing on paper on any of {names}")
 
 
 def every_refusal_has_a_reason(kind: type[Lever], jobs: tuple[Job, ...]) -> None:
@@ -83,13 +77,17 @@ def every_refusal_has_a_reason(kind: type[Lever], jobs: tuple[Job, ...]) -> None
 
 
 def paper_and_reality_agree(kind: type[Lever], jobs: tuple[Job, ...]) -> None:
-    """Law 4."""
+    """Law 4: within the lever's trust, and one step of training, for paper counts epochs and reality steps.
+
+    A lever that turns a module into a graph is held to what it does to the graph: what the conversion alone folds or
+    spells out is counted on both sides.
+    """
     for case in cases_of(kind, jobs):
-        paper, real = case.lever.rewrite(case.work.spec), counted(case.job, case.after)
+        paper, real = case.lever.rewrite(spec_in_kind(case)), counted(case.job, case.after)
         if kind.stage is Stage.TRAIN:
             real = replace(real, train=trained(case.after).spec.train)
         for name, wanted, found in _compared(paper, real):
-            off = abs(found - wanted) / max(abs(wanted), 1e-12)
+            off = abs(found - wanted) / max(abs(wanted), 1e-12) - _one_step(paper) * name.startswith("training")
             sentence = f"{case.lever} on {case.job.name}: {name} is {wanted:g} on paper and {found:g} in reality"
             _held(off <= kind.trust + 1e-9, sentence)
 
@@ -130,7 +128,7 @@ def it_has_a_card(kind: type[Lever], jobs: tuple[Job, ...]) -> None:
 
 def its_work_survives_save_load_and_run(kind: type[Lever], jobs: tuple[Job, ...]) -> None:
     """Law 8: equal answers to 1e-4 of the largest in float32, to 5% in lower precisions."""
-    for case in cases_of(kind, jobs)[:1]:
+    for case in cases_of(kind, jobs)[-1:]:
         work = case.after if case.after.trained else trained(case.after)
         backend, serve = backends.load(case.job.backend), work.spec.serve
         runtime = runtimes.load(serve.runtime)
@@ -206,14 +204,8 @@ def _held(ok: object, sentence: str) -> None:
         raise AssertionError(sentence)
 
 
-def _figures(case: Case, spec: Spec) -> tuple[float, ...]:
-    """What may become less: operations, bytes, parameters, training, storage; where it serves, the predicted bill."""
-    one, train = count(spec), count_training(spec)
-    figures = (one.flop, one.hbm_byte, one.disk_byte, params(spec), train.flop, train.hbm_byte, float(spec.data.rows))
-    if case.lever.stage < Stage.SERVE:
-        return figures
-    bill = Predictor(load_device(_ALL_UNITS), load_prices()).predict(spec, case.job.demand)
-    return (*figures, bill.usd)
+def _one_step(spec: Spec) -> float:
+    return min(1.0, spec.train.batch / (spec.data.rows * spec.train.epochs))
 
 
 def _compared(paper: Spec, real: Spec) -> Iterator[tuple[str, float, float]]:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_NOISE = 0.02  # standard deviation of the logarithm of one measurement
-_SHARED, _GROUP, _NEAR = 0.35, 0.3, 0.15  # standard deviations of the three layers of error
-_SHARED_REACH, _GROUP_REACH, _NEAR_REACH = 4.0, 2.0, 0.5  # in logarithms: e⁴, e² and 1.6 times as much work
-_NARROW = np.array([-0.5 / reach**2 for reach in (_SHARED_REACH, _GROUP_REACH, _NEAR_REACH)])
-PRIOR_SD = math.sqrt(_SHARED**2 + _GROUP**2 + _NEAR**2)
+_NOISE = 0.05  # standard deviation of the logarithm of one measurement
+# The layers of error: their standard deviation, how far they reach, and whether other groups share them.
+_LAYERS = ((0.1, 5.0, True), (0.2, 0.6, True), (0.2, 2.0, False), (0.2, 0.6, False))
+_VARIANCES = np.array([sd**2 for sd, _, _ in _LAYERS])
+_SHARED = np.array([shared for _, _, shared in _LAYERS])
+_NARROW = np.array([-0.5 / reach**2 for _, reach, _ in _LAYERS])
+PRIOR_SD = math.sqrt(_VARIANCES.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Local:
 
 
 def _heights(groups: Sequence[str], name: str) -> NDArray[np.float64]:
-    return np.array([[_SHARED**2, _GROUP**2, _NEAR**2] if each == name else [_SHARED**2, 0.0, 0.0] for each in groups])
+    return np.array([_VARIANCES if each == name else _VARIANCES * _SHARED for each in groups])
 
 
 def _covariance(away: NDArray[np.float64], heights: NDArray[np.float64]) -> NDArray[np.float64]:
