@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CLASS_ROWS, _RANDOM_ROWS, _NUMBER_ROWS = 16.0, 6.0, 1.6  # per leaf of a fully grown tree: see `_expected`
+_ABOVE_LEAST = 1.5  # what holds less than twice the least cannot be split: leaves hold one to two times the least
 _PATH = (2 + 1 / math.log(2)) / 2
 _TREE_BITS, _INPUT_BITS = 64, 32  # scikit-learn's trees hold float64 and int64 and compare float32 inputs
 
@@ -90,7 +91,7 @@ def _expected(model: Any, shape: Shape) -> Op:
     depth = given.get("max_depth") or math.inf
     fewest = given.get("min_samples_leaf", 1)
     fewest = fewest * shape.rows if isinstance(fewest, float) else fewest
-    leaves = max(1.0, min(shape.rows / max(usual, fewest), 2**depth, given.get("max_leaf_nodes") or math.inf))
+    leaves = max(1.0, min(shape.rows / max(usual, _ABOVE_LEAST * fewest), 2**depth, given.get("max_leaf_nodes") or math.inf))
     times = given.get("max_iter") or given.get("n_estimators") or 1
     if boosts and classifies and shape.n_out > 2:
         times *= shape.n_out

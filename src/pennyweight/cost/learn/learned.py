@@ -17,7 +17,7 @@ from pennyweight.errors import CorruptError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_FOLDS = 16
+_FOLDS = 8
 _TRUST = 4.0  # as many imagined samples whose error was as expected
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NOISE = 0.05  # standard deviation of the logarithm of one measurement
 # The layers of error: their standard deviation, how far they reach, and whether other groups share them.
-_LAYERS = ((0.1, 5.0, True), (0.2, 0.6, True), (0.2, 2.0, False), (0.2, 0.6, False))
+_LAYERS = ((0.3, 0.7, True), (0.25, 3.0, False), (0.15, 0.4, False))
 _VARIANCES = np.array([sd**2 for sd, _, _ in _LAYERS])
 _SHARED = np.array([shared for _, _, shared in _LAYERS])
 _NARROW = np.array([-0.5 / reach**2 for _, reach, _ in _LAYERS])
@@ -26,10 +26,11 @@ PRIOR_SD = math.sqrt(_VARIANCES.sum())
 class Local:
     """A Gaussian process over logarithms of measured / predicted (Rasmussen & Williams 2006, algorithm 2.1).
 
-    Its covariance has three layers: what a job shares with its neighbours in every runtime, what it shares within a
-    runtime and precision, and what only close relatives share. Far from all samples it says "no correction" and the
-    prior's standard deviation. `places` are (n, d), one row per sample; `heights` has for each group the layers'
-    variances (n, 3) as they bear on a place of that group, and under the empty name as they bear on any other.
+    Its covariance has three layers: what close relatives share in every runtime (an awkward shape is awkward
+    everywhere), what a runtime and precision shares far and wide, and what close relatives share in it. Far from all
+    samples it says "no correction" and the prior's standard deviation. `places` are (n, d), one row per sample; `heights`
+    has for each group the layers' variances (n, 3) as they bear on a place of that group, and under the empty name as they
+    bear on any other.
     """
 
     places: NDArray[np.float64]

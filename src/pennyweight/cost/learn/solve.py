@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from pennyweight.cost.learn.sample import Sample
 
-_NOISE = 0.05  # relative, of one measurement
-_DOUBT = 1.0  # relative, of a factor before anything was measured
+_NOISE = 0.2  # relative, of what no factor can explain
+_DOUBT = 0.3  # relative, of a factor before anything was measured
 
 
 def solve(samples: Sequence[Sample], prior: tuple[float, ...]) -> tuple[float, ...]:
     """Factors θ ≥ 0 on the parts that minimise, over the samples and the parts that occur in them,
 
-    ``Σ ((parts · θ / measured - 1) / 0.05)² + Σ ((θ - prior) / (1.0 · (prior + 0.1)))²``.
+    ``Σ ((parts · θ / measured - 1) / 0.2)² + Σ ((θ - prior) / (0.3 · (prior + 0.1)))²``.
 
     Factors of parts that occur in no sample stay at the prior.
     """
