@@ -7,7 +7,9 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test lint types walls unit bench site clean
 
 demo: $(STAMP)
-	$(BIN)/python -m pennyweight.cli demo
+	$(BIN)/pennyweight optimize recipes/digits_cnn.py recipes/breast_cancer_forest.py --report report.html
+	$(BIN)/pennyweight explain digits_cnn.pw
+	$(BIN)/pennyweight run digits_cnn.pw
 
 test: lint types walls unit site
 

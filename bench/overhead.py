@@ -102,7 +102,7 @@ def tree(plan: Plan, offered: list[Lever]) -> Iterator[Plan]:
     for index, lever in enumerate(offered):
         grown = plan.then(lever)
         try:
-            grown.spec  # noqa: B018 - whether it fits shows when it is written out
+            grown.spec  # ruff: ignore[useless-expression] - whether it fits shows when it is written out
         except PennyweightError:
             continue
         yield grown

@@ -8,7 +8,7 @@ window of another except at two places. The floor: at most 1% worse perplexity, 
 from __future__ import annotations
 
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,15 @@ from pennyweight.jobs import torch_job
 
 CONTEXT = 256
 DEFAULT_CHARACTERS = 1_200_000
+TRAINING = TrainSpec(
+    epochs=2,
+    batch=16,
+    optimizer="muon",
+    lr=4e-3,
+    weight_decay=0.1,
+    schedule="onecycle",
+    precision="bfloat16",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,10 @@ class Shape:
     context: int = CONTEXT
 
 
+Past = tuple[torch.Tensor, ...]
+Grown = tuple[torch.Tensor, Past]
+
+
 class Attention(nn.Module):
     """Causal self-attention; tensors are (B, T, C) or, by head, (B, H, T, D)."""
 
@@ -45,18 +58,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.proj = nn.Linear(shape.width, shape.width, bias=False)
 
-    def forward(self, x_BTC: torch.Tensor, past: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Attend to `past` (2, B, H, P, D), if any, and to `x_BTC`; return the output and the longer past."""
+    def forward(self, x_BTC: torch.Tensor, past: Past = (), sees_TK: torch.Tensor | None = None) -> Grown:
+        """Attend to the keys and values in `past` (B, H, P, D), if any, and to `x_BTC`; return the longer past as well.
+
+        Each of the T attends to those of the K = P + T that `sees_TK` allows; without it, one attends to all, and more
+        than one are the first of their text.
+        """
         b, t, c = x_BTC.shape
         q, k, v = self.qkv(x_BTC).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        if past is not None:
+        if past:
             k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-        if past is None:
-            y_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            sees = torch.arange(k.shape[2])[None, :] <= torch.arange(t)[:, None] + (k.shape[2] - t)
-            y_BHTD = F.scaled_dot_product_attention(q, k, v, attn_mask=sees)
-        return self.proj(y_BHTD.transpose(1, 2).reshape(b, t, c)), torch.stack((k, v))
+        causal = sees_TK is None and t > 1
+        y_BHTD = F.scaled_dot_product_attention(q, k, v, attn_mask=sees_TK, is_causal=causal)
+        return self.proj(y_BHTD.transpose(1, 2).reshape(b, t, c)), (k, v)
 
 
 class Block(nn.Module):
@@ -70,10 +84,10 @@ class Block(nn.Module):
         self.up = nn.Linear(shape.width, 4 * shape.width, bias=False)
         self.down = nn.Linear(4 * shape.width, shape.width, bias=False)
 
-    def forward(self, x_BTC: torch.Tensor, past: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x_BTC: torch.Tensor, past: Past = (), sees_TK: torch.Tensor | None = None) -> Grown:
         """Add both to the stream."""
-        y, past = self.attention(self.ln1(x_BTC), past)
-        x_BTC = x_BTC + y
+        y, past = self.attention(self.ln1(x_BTC), past, sees_TK)
+        x_BTC = x_BTC + y  # ruff: ignore[non-augmented-assignment] - in place it would change what backward needs
         return x_BTC + self.down(F.gelu(self.up(self.ln2(x_BTC)), approximate="tanh")), past
 
 
@@ -100,15 +114,26 @@ class CharGPT(nn.Module):
             x_BTC, _ = block(x_BTC)
         return self.head(self.ln(x_BTC))
 
-    def cached(self, x_BT: torch.Tensor, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same for `x_BT` after a `past` (L, 2, B, H, P, D) of P ≥ 0 characters; returns logits and longer past."""
-        p = past.shape[4]
-        x_BTC = self.tokens(x_BT) + self.positions.weight[p : p + x_BT.shape[1]]
-        grown = []
+    def cached(self, x_BT: torch.Tensor, past: Past) -> Grown:
+        """The same for `x_BT` after P ≥ 0 characters, whose keys and values, layer by layer, are `past` (B, H, P, D).
+
+        Returns the logits (B, T, V) and the longer past.
+        """
+        t, p = x_BT.shape[1], past[0].shape[2]
+        sees_TK = None
+        if t > 1 and p > 0:
+            sees_TK = torch.arange(p + t, device=x_BT.device) <= torch.arange(p, p + t, device=x_BT.device)[:, None]
+        x_BTC = self.tokens(x_BT) + self.positions.weight[p : p + t]
+        grown: Past = ()
         for number, block in enumerate(self.blocks):
-            x_BTC, now = block(x_BTC, past[number])
-            grown.append(now)
-        return self.head(self.ln(x_BTC)), torch.stack(grown)
+            x_BTC, now = block(x_BTC, past[2 * number : 2 * number + 2], sees_TK)
+            grown += now
+        return self.head(self.ln(x_BTC)), grown
+
+    def no_past(self, streams: int) -> Past:
+        """The past of `streams` texts that have not begun."""
+        empty = self.head.weight.new_empty((streams, self.shape.heads, 0, self.shape.width // self.shape.heads))
+        return (empty,) * (2 * self.shape.layers)
 
 
 def job(data: Path | None = None) -> Job:
@@ -122,19 +147,24 @@ def job(data: Path | None = None) -> Job:
         windows(codes.astype(np.int64)),
         Floor("perplexity", 0.01, Slack.RATIO),
         demand=Demand(predictions=1e6, batch=1),
-        train=TrainSpec(epochs=2, batch=16, optimizer="adamw", lr=1.5e-3, weight_decay=0.1, schedule="onecycle"),
+        train=TRAINING,
     )
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes fresh networks, and students with a share of the width."""
+    """Makes fresh networks, and students of another size."""
 
     shape: Shape
 
     def __call__(self) -> CharGPT:
         """A fresh network."""
         return CharGPT(self.shape)
+
+    def student(self, layers: int, width: int) -> CharGPT:
+        """A fresh network of another size, its heads as wide as the teacher's."""
+        heads = max(1, width * self.shape.heads // self.shape.width)
+        return CharGPT(replace(self.shape, layers=layers, width=width, heads=heads))
 
 
 def read_text(data: Path | None) -> str:

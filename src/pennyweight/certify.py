@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pennyweight.core import Certificate, Slack, Trial
 from pennyweight.errors import BadInputError, FloorUnreachableError
@@ -55,6 +56,19 @@ class _Hope:
     run: Run
     test: PairedTest
 
+    def sureness(self, most: float) -> float:
+        """Standard errors between the run and the floor, when it clears the floor by `most` at the most."""
+        clear = min(self.test.effect, most)
+        if self.test.se > 0:
+            return clear / self.test.se
+        return math.copysign(math.inf, clear)
+
+
+class _Tested(NamedTuple):
+    trials: tuple[Trial, ...]
+    test: str
+    missed: PairedTest | None = None
+
 
 def certify(front: Front, outcomes: Outcomes, *, alpha: float | None = None) -> Certificate:
     """Find the cheapest run on the front of which it is certain, but for a chance of `alpha`, that it keeps the floor.
@@ -71,7 +85,7 @@ def certify(front: Front, outcomes: Outcomes, *, alpha: float | None = None) -> 
             raise BadInputError(f"A level of {alpha:g} is no guarantee.", "use one between 0 and 0.5, such as 0.05.")
         floor = replace(floor, confidence=1 - alpha)
     hopes = sequence(front, outcomes, floor)
-    trials, test = _test(front, outcomes, floor, hopes)
+    trials, test, missed = _test(front, outcomes, floor, hopes)
     passed = [trial.run for trial in trials if trial.passed]
     return Certificate(
         run=passed[-1] if passed else front.control,
@@ -81,7 +95,7 @@ def certify(front: Front, outcomes: Outcomes, *, alpha: float | None = None) -> 
         alpha=1 - floor.confidence,
         held=bool(passed),
         trials=trials,
-        needed=_needed(floor, hopes[len(passed) :]),
+        needed=needed(floor, missed) if missed else None,
     )
 
 
@@ -103,27 +117,31 @@ def reachable(floor: Floor, control: Score) -> None:
 
 
 def sequence(front: Front, outcomes: Outcomes, floor: Floor) -> list[_Hope]:
-    """The cheaper runs that are worth testing, in order: by p-value on the select split, each cheaper than all before.
+    """The cheaper runs that are worth testing, the surest on the select split first, each cheaper than all before.
 
-    A run that is no cheaper than a surer one could only end the sequence early.
+    A run that is no cheaper than a surer one could only end the sequence early. How sure a run is: by how many standard
+    errors it clears the floor, where being better than the control earns nothing, for on the split that the search
+    looked at it may be luck. Runs that others beat are in it too: one that answers just like the control is sure.
     """
     control = front.control
-    if not (cheaper := [run for run in front.runs if run != control and run.bill < control.bill]):
+    full = [run for run in front.seen if run.plan.fidelity >= 1 and run != control]
+    if not (cheaper := [run for run in full if run.bill < control.bill]):
         return []
     y, groups = outcomes.y_select, outcomes.groups_select
     beside = outcomes.seen(control)
+    most = p_value(floor, y, beside, beside, groups).effect
     hopes = [_Hope(run, p_value(floor, y, outcomes.seen(run), beside, groups)) for run in cheaper]
     chain: list[_Hope] = []
-    for hope in sorted(hopes, key=lambda hope: (hope.test.p_value, -hope.test.low, hope.run.bill.usd)):
+    for hope in sorted(hopes, key=lambda hope: (-hope.sureness(most), hope.test.p_value, hope.run.bill.usd)):
         if not chain or hope.run.bill < chain[-1].run.bill:
             chain.append(hope)
     return chain
 
 
-def _test(front: Front, outcomes: Outcomes, floor: Floor, hopes: list[_Hope]) -> tuple[tuple[Trial, ...], str]:
+def _test(front: Front, outcomes: Outcomes, floor: Floor, hopes: list[_Hope]) -> _Tested:
     """Test in order until one fails; the only place where the certify split is touched."""
     if not hopes:
-        return (), _NO_TEST
+        return _Tested((), _NO_TEST)
     metric, alpha = load(floor.metric), 1 - floor.confidence
     y, groups = outcomes.y_certify, outcomes.groups_certify
     beside = outcomes.fresh(front.control)
@@ -135,11 +153,5 @@ def _test(front: Front, outcomes: Outcomes, floor: Floor, hopes: list[_Hope]) ->
         passed = test.p_value <= alpha
         trials.append(Trial(hope.run, metric.score(y, answers, groups), control, test.p_value, passed))
         if not passed:
-            break
-    return tuple(trials), test.test
-
-
-def _needed(floor: Floor, missed: list[_Hope]) -> int | None:
-    """The fewest fresh examples with which one of those that did not pass would probably have passed."""
-    estimates = [needed(floor, hope.test) for hope in missed]
-    return min((n for n in estimates if n is not None), default=None)
+            return _Tested(tuple(trials), test.test, test)
+    return _Tested(tuple(trials), test.test)

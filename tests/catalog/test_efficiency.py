@@ -18,6 +18,8 @@ DEFAULT = (
     row("*", "memory_byte", "*", 1e8),
     row("*", "thread_tax", "*", 0.1),
     row("*", "probe_s", "*", 1e-5),
+    row("*", "ragged_work", "*", 0.3),
+    row("*", "ragged_move", "*", 0.3),
 )
 
 

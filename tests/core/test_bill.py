@@ -1,4 +1,5 @@
 import math
+import operator
 
 import pytest
 from hypothesis import given
@@ -84,7 +85,26 @@ def test_an_unknown_phase_is_refused_with_the_known_ones():
         Bill.of(Basis.MEASURED, polish=Cost())
 
 
-@pytest.mark.parametrize("act", [lambda a, b: a + b, lambda a, b: a < b, lambda a, b: a <= b])
+@pytest.mark.parametrize("act", [operator.add, operator.lt, operator.le])
 def test_predicted_beside_measured_is_refused_in_every_way(act):
     with pytest.raises(BadInputError, match="cannot be compared or added"):
         act(Bill.of(Basis.PREDICTED, serve=Cost(usd=1)), Bill.of(Basis.MEASURED, serve=Cost(usd=1)))
+
+
+@given(bills, bills)
+def test_a_saving_is_never_expected_to_be_less_than_the_gap_or_than_nothing(one, other):
+    saving = one.expected_saving_usd(other)
+    assert saving >= max(0.0, one.usd - other.usd) * (1 - 1e-9) - 1e-6
+    assert one.expected_saving_usd(one) >= 0
+
+
+def test_with_certain_bills_the_saving_expected_is_the_gap():
+    dear, cheap = (Bill.of(Basis.MEASURED, serve=Cost(usd=usd)) for usd in (5.0, 3.0))
+    assert dear.expected_saving_usd(cheap) == 2.0
+    assert cheap.expected_saving_usd(dear) == 0.0
+
+
+def test_uncertainty_alone_makes_a_saving_possible():
+    sure, unsure = (Bill.of(Basis.PREDICTED, error=error, serve=Cost(usd=1.0)) for error in (0.0, 0.5))
+    # Two equal totals of which one has a 95% half-width of 0.5: E[max(0, x)] = sd / sqrt(2 pi).
+    assert sure.expected_saving_usd(unsure) == pytest.approx(0.5 / 1.959964 / math.sqrt(2 * math.pi))

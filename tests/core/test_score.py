@@ -102,3 +102,16 @@ def test_a_floor_says_itself_in_words():
     assert str(Floor("accuracy", 0.003)) == "accuracy at most 0.3 points worse than the control, 95% sure"
     assert str(Floor("rmse", 2.5, Slack.ABSOLUTE)) == "rmse at most 2.5, 95% sure"
     assert str(Floor("perplexity", 0.01, Slack.RATIO)) == "perplexity at most 1% worse than the control, 95% sure"
+
+
+@given(scores, st.floats(min_value=-1, max_value=2))
+def test_the_chance_of_holding_a_floor_falls_as_the_floor_rises(score, amount):
+    floor, higher = (Floor(score.metric, each, Slack.ABSOLUTE) for each in (amount, amount + 0.1))
+    easier, harder = (floor, higher) if score.higher_is_better else (higher, floor)
+    assert 0 <= harder.chance(score) <= easier.chance(score) <= 1
+
+
+def test_a_score_on_the_floor_is_as_likely_above_as_below():
+    assert Floor("accuracy", 0.9, Slack.ABSOLUTE).chance(Score("accuracy", 0.9, 0.01, 900)) == pytest.approx(0.5)
+    assert Floor("accuracy", 0.9, Slack.ABSOLUTE).chance(Score("accuracy", 0.9, 0.0, 900)) == 1.0
+    assert Floor("rmse", 0.9, Slack.ABSOLUTE).chance(Score("rmse", 1.0, 0.0, 900)) == 0.0

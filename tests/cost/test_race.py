@@ -50,7 +50,7 @@ def test_the_order_is_another_in_every_round_and_the_same_for_a_seed():
             def call() -> None:
                 if not calls or calls[-1] != name:
                     calls.append(name)
-                spin(400_000)
+                spin(100_000)
 
             return call
 

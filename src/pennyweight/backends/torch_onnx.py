@@ -43,10 +43,10 @@ def to_onnx(model: nn.Module, example: np.ndarray) -> bytes:
                 f"The model cannot be written as ONNX: {str(error).strip().splitlines()[0]}",
                 "use operators that ONNX knows, or serve it with the torch runtime.",
             ) from error
-        return _bare(exported.model_proto)
+        return bare(exported.model_proto)
 
 
-def _bare(proto: Any) -> bytes:
+def bare(proto: Any) -> bytes:
     """Drop what is not the model: names of source files and lines, and other notes of the exporter."""
     graph = proto.graph
     for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

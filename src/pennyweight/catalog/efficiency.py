@@ -13,7 +13,8 @@ The table `efficiency.csv` has one figure per row:
 * ``probe_s``: what calibration read (``call_s + 2 op_s`` of its chain of layers) on the machine of the fit; overheads
   elsewhere are as many times larger as calibration reads there.
 
-The kind ``*`` stands for all kinds without a row of their own, the runtime ``*`` for runtimes that are not in the table.
+The kind ``*`` stands for all kinds without a row of their own, the runtime ``*`` for runtimes that are not in the
+table.
 ``onnxruntime/float32/int8`` says what ``onnxruntime`` says of other precisions: in float32, the graph in whole numbers.
 ``torch.train`` and ``sklearn.train`` are training, per pass forward; a training step has three.
 """

@@ -27,10 +27,11 @@ _GENERIC = "generic-cpu"
 class Device:
     """What a machine can do and draws, PER CORE (an accelerator counts as one core), and where the figures are from.
 
-    `flop_s` is the rate of large matrix products by precision (a precision that is missing is not known or has no units
-    of its own), `hbm_byte_s` the traffic one core alone can have with main memory; `idle_w` and `busy_w` are the watts of
-    one core doing nothing and working; `memory_byte` is that of the whole machine. `call_s` and `op_s` are what one call
-    and one operator (a linear layer) cost beyond their arithmetic, by runtime, known only where `measured`.
+    `flop_s` is the rate of large matrix products by precision (a precision that is missing is not known or has no
+    units of its own), `hbm_byte_s` the traffic one core alone can have with main memory; `idle_w` and `busy_w` are the
+    watts of one core doing nothing and working; `memory_byte` is that of the whole machine. `call_s` and `op_s` are
+    what one call and one operator (a linear layer) cost beyond their arithmetic, by runtime, known only where
+    `measured`.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Device:
             raise BadInputError(f"Nothing says where the figures of {self.name} are from.", "fill in its source.")
 
     def rate(self, precision: str) -> float:
-        """FLOP per second of one core in `precision`; what the device has no figure for runs no faster than float32."""
+        """FLOP per second of one core in `precision`; without a figure of its own, that of float32."""
         return self.flop_s.get(precision, self.flop_s["float32"])
 
     def joule(self, cpu_s: float, wall_s: float) -> float:
@@ -183,8 +184,17 @@ def read_table(text: str, file: str) -> tuple[dict[str, str], ...]:
 
 def _device_of_row(row: dict[str, str]) -> Device:
     flop_s = {rate: float(row[f"flop_s_{rate}"]) for rate in _RATES if row[f"flop_s_{rate}"]}
-    numbers = {key: float(row[key]) for key in ("hbm_byte_s", "idle_w", "busy_w", "memory_byte")}
-    return Device(row["name"], row["kind"], int(row["cores"]), flop_s, source=row["source"], **numbers)
+    return Device(
+        name=row["name"],
+        kind=row["kind"],
+        cores=int(row["cores"]),
+        flop_s=flop_s,
+        hbm_byte_s=float(row["hbm_byte_s"]),
+        idle_w=float(row["idle_w"]),
+        busy_w=float(row["busy_w"]),
+        memory_byte=float(row["memory_byte"]),
+        source=row["source"],
+    )
 
 
 def _device_of_toml(path: Path) -> Device:
@@ -220,7 +230,7 @@ def _sheet(row: Mapping[str, Any], name: str) -> PriceSheet:
 
 
 def _demand(row: Mapping[str, Any], names: Iterable[str], file: str) -> None:
-    missing = [name for name in names if row.get(name) in (None, "")]
+    missing = [name for name in names if not str(row.get(name, ""))]
     if missing:
         raise BadInputError(f"{file} says nothing about {', '.join(missing)}.", "add a field for each.")
 

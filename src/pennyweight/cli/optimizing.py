@@ -131,7 +131,11 @@ def show(front: Front) -> None:
 
     facts = front_facts(front)
     ordered = sorted(facts["runs"], key=lambda run: run["bill"]["total"]["usd"])
-    rows = [_row(run) for run in ordered if run["on_front"] or run["is_control"] or front.certificate is None]
+    rows = [
+        _row(run)
+        for run in ordered
+        if run["on_front"] or run["is_control"] or run["is_winner"] or front.certificate is None
+    ]
     measured = facts["basis"] == "measured"
     heads = ["", "total", "error", "CPU/prediction", "cheaper", facts["floor"].split()[0] if measured else "", "levers"]
     say_table(f"{facts['job']}: {facts['floor']}", heads, rows, range(1, 6))

@@ -17,7 +17,7 @@ from pennyweight.cost.probes import PROBES, PRODUCTS
 from pennyweight.cost.race import race
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
     from pennyweight.catalog import Device
@@ -80,7 +80,7 @@ def _matmul_rates(budget_s: float) -> dict[str, float]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> Generator[None]:
     """Torch computes on one thread inside; its number of threads is put back."""
     if not PROBES["torch"].installed:
         yield

@@ -14,7 +14,8 @@ def process_s() -> float:
     """CPU seconds of all threads of this process.
 
     Linux adds the time of threads that are running on OTHER cores only at their next tick, so that `time.process_time`
-    alone may be some 4 ms per thread behind. Reading a thread's own clock brings it up to date, hence each is read first.
+    alone may be some 4 ms per thread behind. Reading a thread's own clock brings it up to date, hence each is read
+    first.
     """
     if _LINUX:
         for task in os.listdir(_TASKS):  # ruff: ignore[os-listdir] - names suffice, and this runs around every sample

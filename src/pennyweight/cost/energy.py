@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -78,12 +79,11 @@ class Nvml:
         """One counter over all devices if `pynvml` is installed and finds some that count, or none."""
         if find_spec("pynvml") is None:
             return []
-        import pynvml
-
+        library = import_module("pynvml")
         try:
-            counter = cls(pynvml)
+            counter = cls(library)
             counter.read_j()
-        except pynvml.NVMLError:
+        except library.NVMLError:
             return []
         return [counter] if counter._handles else []
 

@@ -29,9 +29,10 @@ class Measurement:
     """What a window took.
 
     `cpu_s` are seconds of all threads of this process together (and of children that ended, if asked for), so windows
-    that overlap in time each hold what the others do. `peak_byte` is the most memory resident while the window was open,
-    `base_byte` what was resident when it opened. `joule_basis` says how joules are known: "rapl" and "nvml" are counters
-    of the whole package or device, "estimated" is power times use. `device_s` are accelerator seconds, zero without one.
+    that overlap in time each hold what the others do. `peak_byte` is the most memory resident while the window was
+    open, `base_byte` what was resident when it opened. `joule_basis` says how joules are known: "rapl" and "nvml" are
+    counters of the whole package or device, "estimated" is power times use. `device_s` are accelerator seconds, zero
+    without one.
     """
 
     wall_s: float
@@ -54,7 +55,9 @@ class Measurement:
     def from_dict(cls, body: Mapping[str, Any]) -> Self:
         """The measurement that `to_dict` wrote."""
         try:
-            return cls(**{each.name: _typed(each.name, body[each.name]) for each in fields(cls)})
+            values = {each.name: body[each.name] for each in fields(cls)}
+            basis = str(values.pop("joule_basis"))
+            return cls(joule_basis=basis, **{name: float(value) for name, value in values.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"This is no record of a measurement: {error!r}.", "measure again.") from error
 
@@ -111,10 +114,11 @@ class Window:
 
 
 def meter(*, children: bool = False, device: Device | None = None) -> Window:
-    """Open a window: ``with meter() as window: work()``, then ``window.measured``.
+    """A window to measure in.
 
-    With `children`, CPU seconds of child processes that ended inside the window count too. `device` gives the power of
-    idle and busy cores for the estimate of energy; by default it is this machine's.
+    ``with meter() as window: work()``, then ``window.measured`` is there. With `children`, CPU seconds of child
+    processes that ended inside the window count too. `device` gives the power of idle and busy cores for the estimate
+    of energy; by default it is this machine's.
     """
     return Window(device or machine(), children=children)
 
@@ -142,7 +146,3 @@ def _since(start: Any) -> float:
     end = _mark()
     end.synchronize()
     return float(start.elapsed_time(end)) / 1e3
-
-
-def _typed(name: str, value: Any) -> float | str:
-    return str(value) if name == "joule_basis" else float(value)

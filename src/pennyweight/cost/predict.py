@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
 
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _95 = 1.96
 _COPIES = 2.0  # a runtime keeps the weights as read and as its kernels want them
 _REMEMBERED = 4096
+_UNMEASURED_SD = 0.7  # of the logarithm, where not even the machine's ceilings were measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Predictor:
     def _guess(self, sample: Sample) -> Guess:
         learned = self.learned
         if not learned.samples:
-            return Guess(sum(sample.parts), PRIOR_SD)
+            return Guess(sum(sample.parts), PRIOR_SD if self.machine.measured else _UNMEASURED_SD)
         factors = learned.factors(sample)
         log, sd = learned.correct(sample)
         return Guess(sum(map(mul, factors, sample.parts)) * math.exp(log), sd)
@@ -159,7 +161,7 @@ class Predictor:
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
         ceiling, _ = self._ceiling(runtime, spec.train.precision)
         parts = ceiling.learn(table, spec.train.batch, rows)
-        place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)))
+        place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)) / 4)
         return Sample(target, runtime, ceiling.name, tuple(parts), place, measured)
 
     def _held(self, spec: Spec, measured: float = 1.0) -> Sample:
@@ -178,8 +180,9 @@ class Predictor:
         key = (runtime, precision, whole)
         found = self._ceilings.get(key)
         if found is None:
-            table, name = load_efficiency(), f"{runtime}/{precision}{'/int8' if whole else ''}"
-            prior = table.get(name) or table.get(runtime) or table["*"]
+            name, table = f"{runtime}/{precision}{'/int8' if whole else ''}", load_efficiency()
+            nearest = (name, f"{runtime}/float32/int8" if whole else "", f"{runtime}/{precision}", runtime, "*")
+            prior = next(table[each] for each in nearest if each in table)
             found = self._ceilings[key] = (Ceiling.of(self.machine, name, prior), prior)
         return found
 

@@ -17,6 +17,7 @@ _HOUR_S = 3600.0
 _KWH_J = 3.6e6
 _GB = 1e9
 _MONTH_DAY = 30.0
+NOTHING = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Parts:
     """
 
     unit: Cost
-    train: Cost = Cost()
-    tune: Cost = Cost()
+    train: Cost = NOTHING
+    tune: Cost = NOTHING
     memory_byte: float = 0.0
     train_byte: float | None = None
     disk_byte: float = 0.0
@@ -37,7 +38,7 @@ class Parts:
 
 
 def price(cost: Cost, memory_byte: float, sheet: PriceSheet) -> Cost:
-    """The same cost with its dollars:
+    """The same cost with its dollars.
 
     ``usd = device_s / 3600 · (core_hour_usd + memory_byte / 10⁹ · gb_hour_usd) + joule / 3.6·10⁶ · kwh_usd``
 

@@ -113,11 +113,12 @@ def _torch_products(size: int) -> dict[str, Callable[[], object]]:
     half = plain.bfloat16()
     whole = torch.randint(-8, 8, (size, size), dtype=torch.int8)
     calls: dict[str, Callable[[], object]] = {"float32": lambda: plain @ plain, "bfloat16": lambda: half @ half}
+    multiply: Any = getattr(torch, "_int_mm", None)  # torch offers no other product of whole numbers
     try:
-        torch._int_mm(whole, whole)
-    except (RuntimeError, AttributeError):
+        multiply(whole, whole)
+    except (RuntimeError, TypeError):
         return calls
-    return calls | {"int8": lambda: torch._int_mm(whole, whole)}
+    return calls | {"int8": lambda: multiply(whole, whole)}
 
 
 def _onnxruntime_products(size: int) -> dict[str, Callable[[], object]]:

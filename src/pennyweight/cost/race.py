@@ -29,8 +29,8 @@ _BUSY_SHARE = 0.25
 class Timing:
     """Seconds per call of one contender: medians over `rounds` samples.
 
-    `cpu_s` sums all threads of the process; `low_s` and `high_s` bound its true median with 95%. `samples_s` are the CPU
-    seconds per call of each round.
+    `cpu_s` sums all threads of the process; `low_s` and `high_s` bound its true median with 95%. `samples_s` are the
+    CPU seconds per call of each round.
     """
 
     cpu_s: float
@@ -48,7 +48,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times the CPU seconds of the second contender the first one takes; between `low` and `high` with 95%."""
+    """How many times the CPU seconds of the second contender the first one takes, and a 95% interval."""
 
     value: float
     low: float

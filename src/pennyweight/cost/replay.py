@@ -48,5 +48,5 @@ class Replay:
 
 
 def replay(records: Iterable[Measurement | Mapping[str, Any]]) -> Replay:
-    """A meter that measures what was recorded, in the order in which windows close: ``meter = replay(records)``."""
+    """A stand-in for the meter that measures what was recorded, in the order in which windows close."""
     return Replay(each if isinstance(each, Measurement) else Measurement.from_dict(each) for each in records)

@@ -111,8 +111,8 @@ def _up(width: int) -> float:
 class Ceiling:
     """Seconds per FLOP (in the precision asked for, and in whole numbers), per byte and per operator, by kind.
 
-    `rates` has for each kind its place among the parts and these four; `ragged_work` and `ragged_move` are what a ragged
-    width adds, as a share of the seconds of what works and what moves; `call_s` is the overhead of a call.
+    `rates` has for each kind its place among the parts and these four; `ragged_work` and `ragged_move` are what a
+    ragged width adds, as a share of the seconds of what works and what moves; `call_s` is the overhead of a call.
     """
 
     name: str

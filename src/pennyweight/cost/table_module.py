@@ -49,18 +49,22 @@ def table_of_module(model: nn.Module, example_shape: Sequence[int], *, dtype: st
 
 
 def _exported(model: nn.Module, shape: tuple[int, ...], kind: Any) -> Any:
+    try:
+        return _export(model, shape, kind)
+    except Exception as error:
+        raise _untraceable(error, shape) from error
+
+
+def _export(model: nn.Module, shape: tuple[int, ...], kind: Any) -> Any:
     import torch
-    from torch._subclasses import FakeTensorMode  # ruff: ignore[import-private-name] - tensors without memory have no public door
+    from torch._subclasses import FakeTensorMode  # ruff: ignore[import-private-name] - they have no public door
 
     with FakeTensorMode():
         memo = _without_memory(model)
         example = torch.zeros((1, *shape), dtype=kind)
-    try:
-        with _quiet(), torch.enable_grad():
-            bare = copy.deepcopy(model, memo).eval()
-            return torch.export.export(bare, (example,), strict=False)
-    except Exception as error:
-        raise _untraceable(error, shape) from error
+    with _quiet(), torch.enable_grad():
+        bare = copy.deepcopy(model, memo).eval()
+        return torch.export.export(bare, (example,), strict=False)
 
 
 def _without_memory(model: nn.Module) -> dict[int, Any]:

@@ -44,6 +44,7 @@ _PREFIXES = (
 _SILENT = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lift_fresh_copy"})
 _FRESH = ("_like", "new_zeros", "new_ones", "new_full", "new_empty")  # only the shape is taken from the input
 _ALWAYS = frozenset({"linear", "embedding"})  # a row even where the input is a constant: positions are looked up
+_SAME_PATH = re.compile(r"wrap|checkpoint")
 _HOLDS_SEVERAL = re.compile(r"Multihead|Transformer|LSTM|GRU|RNN|Sequential")
 
 
@@ -103,7 +104,7 @@ class Walk:
         if not hasattr(node.target, "namespace"):
             return node.meta.get("val")
         blocks = [self._value(arg) for arg in node.args if hasattr(self._value(arg), "graph")]
-        if "wrap" not in name or len(blocks) != 1:
+        if not _SAME_PATH.search(name) or len(blocks) != 1:
             raise UntraceableError(
                 f"The model uses {name}, whose path depends on values.", "count a version of the model without it."
             )

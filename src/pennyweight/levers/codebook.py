@@ -11,7 +11,7 @@ from pennyweight import backends
 from pennyweight.backends.torch_weights import chosen, weights_of_one
 from pennyweight.core import YES, Form, Kind, Lever, Op, Stage, no
 from pennyweight.errors import NoEffectError
-from pennyweight.train.tuning import can_teach, copy_of, retrain, tuned
+from pennyweight.train.tuning import copy_of, retrain, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,9 +73,7 @@ class Codebook(Lever):
             raise NoEffectError("No matrix is large enough to share weights.", "leave codebook out for this network.")
         sharing = _Sharing(model, tuple(bits), 2**self.bits)
         sharing(model)
-        teach = self.epochs > 0 and can_teach(work.spec)
-        teacher = backends.load("torch").predict(work, work.data.train.x) if teach else None
-        model = retrain(model, work, self.epochs, teacher=teacher, after_step=sharing)
+        model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict, after_step=sharing)
         return work.having(model=model, spec=self.rewrite(work.spec))
 
     def _bits(self, op: Op) -> float:

@@ -57,8 +57,7 @@ class Distill(Lever):
 
     def pull(self, work: Work) -> Work:
         """Make the student and train it on the training split."""
-        teacher = backends.load("torch").predict(work, work.data.train.x)
-        student = retrain(self._student(work), work, self.epochs, teacher=teacher)
+        student = retrain(self._student(work), work, self.epochs, teacher=backends.load("torch").predict)
         return work.having(model=student, spec=self.rewrite(work.spec))
 
     def _student(self, work: Work) -> nn.Module:

@@ -11,7 +11,7 @@ from pennyweight import backends
 from pennyweight.backends.torch_weights import check_answers, chosen, rows_to_see, sample
 from pennyweight.core import YES, Form, Kind, Lever, Op, Stage, no
 from pennyweight.errors import NoEffectError
-from pennyweight.train.tuning import can_teach, copy_of, retrain, tuned
+from pennyweight.train.tuning import copy_of, retrain, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +86,7 @@ class LowRank(Lever):
         for name, rank in targets.items():
             model.set_submodule(name, pair(model.get_submodule(name), rank, moments.get(name)))
         check_answers(model, x)
-        teach = self.epochs > 0 and can_teach(work.spec)
-        teacher = backends.load("torch").predict(work, work.data.train.x) if teach else None
-        model = retrain(model, work, self.epochs, teacher=teacher)
+        model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict)
         return work.having(model=model, spec=self.rewrite(work.spec))
 
     def _ranks(self, spec: Spec) -> dict[Op, int]:

@@ -10,7 +10,7 @@ from pennyweight.backends.torch_channels import Channels, can_narrow, narrowed
 from pennyweight.backends.torch_weights import rows_to_see, sample
 from pennyweight.core import Lever, Stage
 from pennyweight.errors import NoEffectError
-from pennyweight.train.tuning import can_teach, copy_of, retrain, tuned
+from pennyweight.train.tuning import copy_of, retrain, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,5 @@ class Merge(Lever):
         x, _ = sample(work)
         channels = Channels(model, work.spec, sizes, x)
         channels.narrow(channels.spanning())
-        teach = self.epochs > 0 and can_teach(work.spec)
-        teacher = backends.load("torch").predict(work, work.data.train.x) if teach else None
-        model = retrain(model, work, self.epochs, teacher=teacher)
+        model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict)
         return work.having(model=model, spec=self.rewrite(work.spec))

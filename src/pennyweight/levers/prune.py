@@ -13,7 +13,7 @@ from pennyweight.backends.torch_weights import sample
 from pennyweight.core import Lever, Stage
 from pennyweight.errors import NoEffectError
 from pennyweight.train.objective import Objective
-from pennyweight.train.tuning import can_teach, copy_of, retrain, tuned
+from pennyweight.train.tuning import copy_of, retrain, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,7 @@ class Prune(Lever):
         channels = Channels(model, work.spec, sizes, x)
         objective = Objective(work.spec.data.task)
         channels.narrow(_importance(channels, objective, x, y))
-        teacher = backends.load("torch").predict(work, work.data.train.x) if can_teach(work.spec) else None
-        model = retrain(model, work, self.epochs, teacher=teacher)
+        model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict)
         return work.having(model=model, spec=self.rewrite(work.spec))
 
 

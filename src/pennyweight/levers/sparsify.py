@@ -9,7 +9,7 @@ from pennyweight import backends
 from pennyweight.backends.torch_weights import chosen, weights_of_one
 from pennyweight.core import YES, Form, Kind, Lever, Op, Stage, no
 from pennyweight.errors import NoEffectError
-from pennyweight.train.tuning import can_teach, copy_of, retrain, steps_of, tuned
+from pennyweight.train.tuning import copy_of, retrain, steps_of, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,9 +78,7 @@ class Sparsify(Lever):
         ramp = _Ramp(zeros, self.pattern, steps_of(work, self.epochs))
         if self.epochs <= 0:
             ramp(model)
-        teach = self.epochs > 0 and can_teach(work.spec)
-        teacher = backends.load("torch").predict(work, work.data.train.x) if teach else None
-        model = retrain(model, work, self.epochs, teacher=teacher, after_step=ramp)
+        model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict, after_step=ramp)
         return work.having(model=model, spec=self.rewrite(work.spec))
 
     def _zeros(self, op: Op) -> int:

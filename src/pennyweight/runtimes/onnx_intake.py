@@ -15,11 +15,11 @@ MODEL_FILE = "model.onnx"
 _FIX = "export the model again, or fetch the artifact from its source."
 
 
-def admit(artifact: Artifact) -> bytes:
-    """Return the ONNX bytes of an artifact.
+def admit(artifact: Artifact, name: str = MODEL_FILE, *, inputs: int | None = 1) -> bytes:
+    """Return the ONNX bytes in the file `name` of an artifact.
 
-    Raises `CorruptError` if they are no ONNX model with one input, or if a tensor points to another file: a path in a
-    model is an instruction to read whatever the serving process can read.
+    Raises `CorruptError` if they are no ONNX model with so many `inputs` (None: any number), or if a tensor points to
+    another file: a path in a model is an instruction to read whatever the serving process can read.
     """
     try:
         import onnx
@@ -27,17 +27,17 @@ def admit(artifact: Artifact) -> bytes:
         raise MissingExtraError.of("onnx", "onnx") from None
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
 
-    body = dict(artifact.files).get(MODEL_FILE)
+    body = dict(artifact.files).get(name)
     if body is None:
-        raise CorruptError(f"The artifact has no file {MODEL_FILE}.", _FIX)
+        raise CorruptError(f"The artifact has no file {name}.", _FIX)
     try:
         model = onnx.ModelProto.FromString(body)
     except DecodeError as error:
-        raise CorruptError(f"{MODEL_FILE} cannot be read as an ONNX model.", _FIX) from error
-    if len(model.graph.input) != 1 or not model.graph.output:
-        raise CorruptError(f"{MODEL_FILE} has {len(model.graph.input)} inputs where one is expected.", _FIX)
+        raise CorruptError(f"{name} cannot be read as an ONNX model.", _FIX) from error
+    if inputs not in {None, len(model.graph.input)} or not model.graph.output:
+        raise CorruptError(f"{name} has {len(model.graph.input)} inputs where {inputs} are expected.", _FIX)
     if any(tensor.data_location or tensor.external_data for tensor in _tensors(model)):
-        raise CorruptError(f"{MODEL_FILE} keeps weights outside of the file.", "export it with its weights inside.")
+        raise CorruptError(f"{name} keeps weights outside of the file.", "export it with its weights inside.")
     return body
 
 

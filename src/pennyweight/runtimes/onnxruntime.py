@@ -38,10 +38,11 @@ class OnnxRuntime(Runtime):
         """Return a session for batches of any size; may be called from several threads at once."""
         self.check(artifact, serve)
         body = admit(artifact)
-        return _OnnxSession(_open(body, serve.threads), artifact.facts)
+        return _OnnxSession(open_graph(body, serve.threads), artifact.facts)
 
 
-def _open(body: bytes, threads: int) -> Any:
+def open_graph(body: bytes, threads: int) -> Any:
+    """Return a native session over ONNX bytes; raises `CorruptError` or `BadInputError` for what it refuses."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -47,6 +48,7 @@ def _case(kind: type[Lever], job: Job) -> Case | None:
     lever = next((each for each in fitting(kind, job) if _saves(each, job, work.spec)), None)
     if lever is None:
         return None
+    work = work.having(model=copy.deepcopy(work.model))  # other levers want it as it was, whatever this one does
     before = digest(work)
     return Case(job, lever, work, before, lever.pull(work))
 

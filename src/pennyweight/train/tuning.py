@@ -54,16 +54,18 @@ def retrain(
     work: Work,
     epochs: float,
     *,
-    teacher: np.ndarray | None = None,
+    teacher: Callable[[Work, np.ndarray], np.ndarray],
     after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Train `model` on the work's training split for `epochs`, half by labels and half by a `teacher`, if there is one.
+    """Train `model` on the work's training split for `epochs`, half by labels and half by the work as it is.
 
-    `teacher` are raw answers to the rows of that split; `after_step` is called after each change of the weights.
+    `teacher` asks the work for its raw answers to rows; where those to all rows are too large, labels are all there is.
+    `after_step` is called after each change of the weights.
     """
     if epochs <= 0:
         return model
-    how = How(seed=work.seed, task=work.spec.data.task, teacher_logits=teacher, after_step=after_step)
+    logits = teacher(work, work.data.train.x) if can_teach(work.spec) else None
+    how = How(seed=work.seed, task=work.spec.data.task, teacher_logits=logits, after_step=after_step)
     return fit(model, work.data.train, tuning(work.spec.train, epochs), how=how).model
 
 

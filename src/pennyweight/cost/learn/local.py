@@ -28,9 +28,9 @@ class Local:
 
     Its covariance has three layers: what close relatives share in every runtime (an awkward shape is awkward
     everywhere), what a runtime and precision shares far and wide, and what close relatives share in it. Far from all
-    samples it says "no correction" and the prior's standard deviation. `places` are (n, d), one row per sample; `heights`
-    has for each group the layers' variances (n, 3) as they bear on a place of that group, and under the empty name as they
-    bear on any other.
+    samples it says "no correction" and the prior's standard deviation. `places` are (n, d), one row per sample;
+    `heights` has for each group the layers' variances (n, 3) as they bear on a place of that group, and under the empty
+    name as they bear on any other.
     """
 
     places: NDArray[np.float64]
@@ -44,8 +44,10 @@ class Local:
         points = np.array(places, dtype=np.float64)
         heights = {name: _heights(groups, name) for name in ("", *groups)}
         covariances = [_covariance(points - place, heights[group]) for place, group in zip(points, groups, strict=True)]
-        inverse = np.linalg.inv(np.array(covariances) + _NOISE**2 * np.eye(len(points)))
-        return cls(points, heights, inverse @ logs, inverse)
+        matrix = np.array(covariances) + _NOISE**2 * np.eye(len(points))
+        inverse = np.linalg.inv(matrix).astype(np.float64)
+        weights: NDArray[np.float64] = inverse @ logs
+        return cls(points, heights, weights, inverse)
 
     def at(self, group: str, place: tuple[float, ...]) -> tuple[float, float]:
         """Mean and standard deviation of the logarithm of measured / predicted at a new place."""

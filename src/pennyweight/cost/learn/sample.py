@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Sample:
     """A measured figure of one kind (`target`: "serve", "train", "tune" in seconds, "memory" in bytes).
 
-    `runtime` and the narrower `group` (runtime, precision, whole-number arithmetic or not) say what is alike; `parts` are
-    the figures that add up to the roofline's prediction, in the order fixed for the target; `place` are coordinates
+    `runtime` and the narrower `group` (runtime, precision, whole-number arithmetic or not) say what is alike; `parts`
+    are the figures that add up to the roofline's prediction, in the order fixed for the target; `place` are coordinates
     (logarithms) in which neighbours err alike; without any, nothing is interpolated.
     """
 
@@ -50,7 +50,7 @@ class Sample:
         """The sample that `to_dict` wrote."""
         try:
             parts, place = (tuple(float(each) for each in body[name]) for name in ("parts", "place"))
-            names = (str(body[name]) for name in ("target", "runtime", "group"))
-            return cls(*names, parts, place, float(body["measured"]))
+            target, runtime, group = (str(body[name]) for name in ("target", "runtime", "group"))
+            return cls(target, runtime, group, parts, place, float(body["measured"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"This is no sample of a measurement: {error!r}.", "calibrate again.") from error

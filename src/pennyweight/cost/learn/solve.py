@@ -18,8 +18,9 @@ _DOUBT = 0.3  # relative, of a factor before anything was measured
 
 
 def solve(samples: Sequence[Sample], prior: tuple[float, ...]) -> tuple[float, ...]:
-    """Factors θ ≥ 0 on the parts that minimise, over the samples and the parts that occur in them,
+    """Find the factors θ ≥ 0 on the parts that explain the samples best and differ least from the prior.
 
+    They minimise, over the samples and the parts that occur in them,
     ``Σ ((parts · θ / measured - 1) / 0.2)² + Σ ((θ - prior) / (0.3 · (prior + 0.1)))²``.
 
     Factors of parts that occur in no sample stay at the prior.
