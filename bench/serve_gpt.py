@@ -27,7 +27,6 @@ from bench.report import emit, table
 from pennyweight.backends import load as load_backend
 from pennyweight.backends import onnx_quantize
 from pennyweight.backends.torch_cached import to_cached_onnx
-from pennyweight.core import TrainSpec, Work
 from pennyweight.cost.race import Timing, race
 from pennyweight.engine.making import trained
 from pennyweight.evals import paired
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.core import Job
+    from pennyweight.core import Job, TrainSpec, Work
     from pennyweight.data.splits import Arrays
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,22 +88,13 @@ def main() -> None:
     args = _arguments()
     effort = QUICK if args.quick else FULL
     job = _job(args.data, effort)
-    torch.set_num_threads(torch.get_num_threads())
     control = _control(job, effort)
-    splits = job.material.splits
-    floor_of = partial(_loss_ratio, _eager(control, splits.select))
-    ours = _winner(control, effort, lambda graph: floor_of(_as_served(graph, splits.select), splits.select))
+    ours = _winner(control, effort)
     if args.prepare:
         return
     contenders = _contenders(control, ours)
-    y, certify = splits.certify.y, splits.certify
-    scores = {CONTROL: _eager(control, certify), OURS: _as_served(ours.graph, certify)}
-    test = paired.p_value(job.floor, y, scores[OURS], scores[CONTROL])
-    perplexity = {name: float(np.exp(-score.mean())) for name, score in scores.items()}
-    few = certify.take(slice(0, PEER_WINDOWS))
-    for name in PEERS:
-        ratio = _loss_ratio(scores[CONTROL][:PEER_WINDOWS], _whole(contenders[name], few), few)
-        perplexity[name] = perplexity[CONTROL] * ratio
+    perplexity, test = _certified(job, control, contenders)
+    certify = job.material.splits.certify
     timings = {part: _race(contenders, part, certify.x, effort.race_s) for part in PARTS}
     _print(timings, perplexity, ours, test)
     found = figures(timings) | {
@@ -115,6 +105,19 @@ def main() -> None:
         "certified": float(test.p_value <= 1 - job.floor.confidence),
     }
     emit("serve_gpt", found, min(t.rounds for times in timings.values() for t in times.values()))
+
+
+def _certified(
+    job: Job, control: Work, contenders: Mapping[str, Generator]
+) -> tuple[dict[str, float], paired.PairedTest]:
+    """Perplexities on the certify split (of peers: as a ratio to the control's on its first windows), and the test."""
+    certify = job.material.splits.certify
+    theirs, ours = _eager(control, certify), _as_served(contenders[OURS], certify)
+    found = {CONTROL: float(np.exp(-theirs.mean())), OURS: float(np.exp(-ours.mean()))}
+    few = certify.take(slice(0, PEER_WINDOWS))
+    for name in PEERS:
+        found[name] = found[CONTROL] * _ratio(_whole(contenders[name], few), theirs[:PEER_WINDOWS])
+    return found, paired.p_value(job.floor, certify.y, ours, theirs)
 
 
 def figures(timings: Mapping[str, Mapping[str, Timing]]) -> dict[str, float]:
@@ -143,15 +146,17 @@ def _control(job: Job, effort: Effort) -> Work:
     return work.having(model=_filled(work.model, path), trained=True)
 
 
-def _winner(control: Work, effort: Effort, ratio_of: Callable[[bytes], float]) -> Ours:
+def _winner(control: Work, effort: Effort) -> Ours:
     """The first rung of the ladder that keeps the floor with room to spare; the best one if none does."""
     found: list[Ours] = []
+    select = control.data.select
+    theirs = _eager(control, select)
     for rung in effort.ladder:
         student = _student(control, rung, effort)
         graph = to_cached_onnx(student)
         for how, made in (("dynamic", onnx_quantize.dynamic(graph)), ("blocks", onnx_quantize.blocks(graph, 8))):
             text = f"distil({rung.layers} layers, width {rung.width}, {rung.epochs:g} epochs) → int8 ({how})"
-            found.append(Ours(text, made, ratio_of(made)))
+            found.append(Ours(text, made, _ratio(_as_served(OnnxGenerator(made), select), theirs)))
             _say(f"{text}: {100 * (found[-1].select_ratio - 1):+.2f}% perplexity on the select split")
         good = [each for each in found if each.select_ratio <= 1 + SPARE]
         if good:
@@ -203,14 +208,12 @@ def _filled(model: Any, path: Path) -> Any:
 
 def _eager(control: Work, data: Arrays) -> NDArray[np.float64]:
     """Log-likelihoods (N, T) of the control, which a key-value cache does not change."""
-    return np.concatenate(
-        [_likelihood(load_backend("torch").predict(control, row[None]), y[None]) for row, y in _rows(data)]
-    )
+    parts = [data.take(slice(at, at + STREAMS)) for at in range(0, len(data), STREAMS)]
+    return np.concatenate([_likelihood(load_backend("torch").predict(control, part.x), part.y) for part in parts])
 
 
-def _as_served(graph: bytes, data: Arrays) -> NDArray[np.float64]:
+def _as_served(model: Generator, data: Arrays) -> NDArray[np.float64]:
     """Log-likelihoods (N, T) as a request would see them: a prompt at once, and then character by character."""
-    model = OnnxGenerator(graph)
     return np.concatenate([_likelihood(_read_as_served(model, row[None]), y[None]) for row, y in _rows(data)])
 
 
@@ -238,7 +241,7 @@ def _likelihood(logits: NDArray[np.float32], y: NDArray[np.int64]) -> NDArray[np
     return right - np.log(np.exp(wide).sum(axis=-1))
 
 
-def _loss_ratio(control: NDArray[np.float64], candidate: NDArray[np.float64], _: Arrays) -> float:
+def _ratio(candidate: NDArray[np.float64], control: NDArray[np.float64]) -> float:
     """Perplexity of the candidate over that of the control."""
     return float(np.exp(control.mean() - candidate.mean()))
 

@@ -172,7 +172,7 @@ def world(seed: int):
 
     def unit_s(spec: Spec) -> float:
         name = spec.serve.runtime
-        part = PREDICTOR._serve(spec).parts
+        part = PREDICTOR._serving(spec, PREDICTOR._table(spec))[3]
         shape = 1 + 0.1 * math.sin(3 * math.log(spec.ops[0].n_out))
         seconds = shares[name] * shape * sum(part[:-1]) + calls[name] * part[-1]
         return seconds / spec.serve.batch * dice.uniform(0.98, 1.02)
@@ -305,3 +305,11 @@ def test_neighbours_pull_towards_themselves_and_far_places_know_nothing():
     assert 0 < elsewhere < near
     assert far == pytest.approx(0, abs=1e-6)
     assert near_sd < 0.1 < far_sd == pytest.approx(PRIOR_SD, rel=0.02)
+
+
+def test_what_was_true_long_ago_is_forgotten():
+    spec = network(48, runtime="onnxruntime")
+    now_s = PREDICTOR.unit(spec).value
+    ago, lately = Observation(spec, 5 * now_s), Observation(spec, now_s)
+    assert PREDICTOR.learn([ago] * 20).unit(spec).value > 4 * now_s
+    assert PREDICTOR.learn([*[ago] * 20, *[lately] * 240]).unit(spec).value == pytest.approx(now_s, rel=0.02)

@@ -18,7 +18,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from pennyweight import backends
 from pennyweight.backends.sklearn_branches import HeldOut, saved_in_training, saved_on, weakest_links
@@ -278,10 +278,17 @@ def test_nothing_to_cut_is_an_error_that_says_what_to_do(works):
 
 def test_choices_fit_and_get_stronger():
     x, y = load_breast_cancer(return_X_y=True)
-    forest = sklearn_job("forest", RandomForestClassifier(20), (x, y), Floor("accuracy", 0.2))
-    levers = list(PruneTrees.choices(forest))
-    assert {lever.method for lever in levers} == {"cost_complexity", "reduced_error", "thin"}
-    assert [lever.share for lever in levers] == sorted(lever.share for lever in levers)
-    boosted = sklearn_job("boosted", GradientBoostingClassifier(), (x, y), Floor("accuracy", 0.2))
-    assert "regrow" in {lever.method for lever in PruneTrees.choices(boosted)}
+    wanted = {
+        "thin": RandomForestClassifier(20),
+        "regrow": GradientBoostingClassifier(),
+        "cost_complexity": DecisionTreeClassifier(),
+        "reduced_error": DecisionTreeRegressor(),
+    }
+    for method, estimator in wanted.items():
+        floor = Floor("rmse" if method == "reduced_error" else "accuracy", 0.2)
+        job = sklearn_job(method, estimator, (x, y), floor)
+        levers = list(PruneTrees.choices(job))
+        assert {lever.method for lever in levers} == {method}
+        assert [lever.share for lever in levers] == sorted(lever.share for lever in levers)
+        assert all(lever.fits(job.spec) for lever in levers)
     assert not list(PruneTrees.choices(sklearn_job("line", LogisticRegression(), (x, y), Floor("accuracy", 0.2))))

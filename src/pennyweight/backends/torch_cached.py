@@ -68,7 +68,7 @@ def _trace(model: Any) -> tuple[Any, int]:
     """The traced `cached` of a module, and how many tensors its past has."""
     import torch
 
-    class Cached(torch.nn.Module):
+    class Cached(torch.nn.Module):  # type: ignore[misc]  # torch is not followed, so its classes are Any
         def __init__(self) -> None:
             super().__init__()
             self.model = model

@@ -9,7 +9,7 @@ import platform
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,13 @@ def home() -> Path:
 def machine() -> Device:
     """This machine as measured (`machine.toml` in `home()`), or as the catalog knows its processor, and says so."""
     file = home() / "machine.toml"
-    return load_device(str(file)) if file.exists() else this_cpu()
+    return _as_of(str(file), file.stat().st_mtime_ns) if file.exists() else this_cpu()
+
+
+@lru_cache(maxsize=1)
+def _as_of(path: str, written: int) -> Device:
+    del written  # the file is read again only once it has changed: every window asks for the machine
+    return load_device(path)
 
 
 def load_device(name: str) -> Device:

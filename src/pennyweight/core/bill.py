@@ -94,7 +94,7 @@ class Bill:
     @property
     def usd(self) -> float:
         """Total dollars over the horizon: the objective."""
-        return self.total.usd
+        return sum(cost.usd for _, cost in self.lines)
 
     def line(self, phase: Phase) -> Cost:
         """The cost of one phase, nothing if it does not occur."""

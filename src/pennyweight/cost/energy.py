@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,15 +89,10 @@ class Nvml:
         return [counter] if counter._handles else []
 
 
-_COUNTERS: list[Counter] | None = None
-
-
-def counters() -> list[Counter]:
+@cache
+def counters() -> tuple[Counter, ...]:
     """The energy counters this machine has, looked for once."""
-    global _COUNTERS  # ruff: ignore[global-statement] - the machine has one set of counters, and looking for them is slow
-    if _COUNTERS is None:
-        _COUNTERS = [*Rapl.found(), *Nvml.found()]
-    return _COUNTERS
+    return (*Rapl.found(), *Nvml.found())
 
 
 def tally(counted: dict[str, float], device: Device, cpu_s: float, wall_s: float) -> tuple[float, str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from threading import Event, RLock, Thread
+from threading import Event, Lock, RLock, Thread
 from typing import Protocol
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # man 5 proc: resets the peak resident set size to its current value
 _SAMPLE_S = 0.005
+_FIRST = Lock()
 
 
 class Peaks(Protocol):
@@ -106,18 +108,18 @@ def resident() -> float:
     return float(psutil.Process().memory_info().rss)
 
 
-_PEAKS: Peaks | None = None
-
-
 def peaks() -> Peaks:
     """The one keeper of peaks of this process: exact where the kernel lets us reset its mark."""
-    global _PEAKS  # ruff: ignore[global-statement] - there is one high-water mark per process, so there is one keeper of it
-    if _PEAKS is None:
-        try:
-            _PEAKS = HighWater()
-        except OSError:
-            _PEAKS = Sampled()
-    return _PEAKS
+    with _FIRST:
+        return _keeper()
+
+
+@cache
+def _keeper() -> Peaks:
+    try:
+        return HighWater()
+    except OSError:
+        return Sampled()
 
 
 def _status_byte(field: str) -> float:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
 
+    # What a figure is made of: its target, runtime and group, its parts, and its place among neighbours.
+    Facts = tuple[str, str, str, tuple[float, ...], tuple[float, ...]]
+
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _95 = 1.96
@@ -81,23 +84,23 @@ class Predictor:
 
         Its error is the relative half-width of a 95% interval: the standard deviations of the lines, as independent.
         """
-        unit = self.unit(spec)
+        table = self._table(spec)
+        call = self._guess(self._serving(spec, table))
+        unit_s = call.value / spec.serve.batch
         train = self.training(trained or spec)
         tune = self.tuning(spec) if spec.tune_rows else _NOTHING
-        stored_byte = self._table(spec).disk_byte
-        held_byte = self.memory(spec).value
-        costs = (self._cost(unit.value, spec.serve.threads), self._cost(train.value, 1), self._cost(tune.value, 1))
-        guessed = bill(Basis.PREDICTED, demand, Parts(*costs, held_byte, None, stored_byte), self.sheet)
-        lines = guessed.lines
-        off = (lines[0][1].usd * train.sd) ** 2 + (lines[1][1].usd * tune.sd) ** 2 + (lines[2][1].usd * unit.sd) ** 2
-        usd = lines[0][1].usd + lines[1][1].usd + lines[2][1].usd + lines[3][1].usd
-        return Bill(Basis.PREDICTED, lines, _95 * math.sqrt(off) / usd if usd else 0.0, guessed.unit)
+        held_byte = self._guess(self._holding(spec, table)).value
+        costs = (self._cost(unit_s, spec.serve.threads), self._cost(train.value, 1), self._cost(tune.value, 1))
+        guessed = bill(Basis.PREDICTED, demand, Parts(*costs, held_byte, None, table.disk_byte), self.sheet)
+        (_, training), (_, compressing), (_, serving), (_, storing) = guessed.lines
+        off = (training.usd * train.sd) ** 2 + (compressing.usd * tune.sd) ** 2 + (serving.usd * call.sd) ** 2
+        usd = training.usd + compressing.usd + serving.usd + storing.usd
+        return Bill(Basis.PREDICTED, guessed.lines, _95 * math.sqrt(off) / usd if usd else 0.0, guessed.unit)
 
     def unit(self, spec: Spec) -> Guess:
         """CPU seconds of one prediction."""
-        sample = self._serve(spec)
-        guess = self._guess(sample)
-        return Guess(guess.value / spec.serve.batch, guess.sd)
+        call = self._guess(self._serving(spec, self._table(spec)))
+        return Guess(call.value / spec.serve.batch, call.sd)
 
     def training(self, spec: Spec) -> Guess:
         """CPU seconds of training from scratch."""
@@ -109,7 +112,7 @@ class Predictor:
 
     def memory(self, spec: Spec) -> Guess:
         """Bytes held while serving: what the runtime holds without a model, and the stored model twice."""
-        return self._guess(self._held(spec))
+        return self._guess(self._holding(spec, self._table(spec)))
 
     def learn(self, observations: Sequence[Observation]) -> Predictor:
         """A predictor that has also seen these; what they did not measure is skipped."""
@@ -117,16 +120,17 @@ class Predictor:
         return Predictor(self.machine, self.sheet, self.learned.with_samples(samples))
 
     def _samples(self, seen: Observation) -> Iterator[Sample]:
-        spec = seen.spec
+        spec, table = seen.spec, self._table(seen.spec)
         if seen.unit_s:
-            yield self._serve(spec, seen.unit_s * spec.serve.batch)
+            yield Sample(*self._serving(spec, table), seen.unit_s * spec.serve.batch)
         if seen.train_s:
             trained = seen.trained or spec
-            yield self._learn("train", trained, trained.data.rows * trained.train.epochs, seen.train_s)
+            rows = trained.data.rows * trained.train.epochs
+            yield Sample(*self._passing("train", trained, rows), seen.train_s)
         if seen.tune_s and spec.tune_rows:
-            yield self._learn("tune", spec, spec.tune_rows, seen.tune_s)
+            yield Sample(*self._passing("tune", spec, spec.tune_rows), seen.tune_s)
         if seen.memory_byte:
-            yield self._held(spec, seen.memory_byte)
+            yield Sample(*self._holding(spec, table), seen.memory_byte)
 
     def _once(self, target: str, spec: Spec, rows: float) -> Guess:
         """What passing `rows` through training takes; plans that differ in serving alone ask for the same again."""
@@ -134,40 +138,42 @@ class Predictor:
         known = self._known.get(key)
         if known is None:
             # What is remembered keeps its key alive, whose numbers would otherwise be given to other objects.
-            known = ((spec.ops, spec.train), self._guess(self._learn(target, spec, rows)))
+            known = ((spec.ops, spec.train), self._guess(self._passing(target, spec, rows)))
             _remember(self._known, key, known)
         return known[1]
 
-    def _guess(self, sample: Sample) -> Guess:
-        learned = self.learned
-        if not learned.samples:
-            return Guess(sum(sample.parts), PRIOR_SD if self.machine.measured else _UNMEASURED_SD)
-        factors = learned.factors(sample)
-        log, sd = learned.correct(sample)
-        return Guess(sum(map(mul, factors, sample.parts)) * math.exp(log), sd)
+    def _guess(self, facts: Facts) -> Guess:
+        learned, (target, runtime, group, parts, place) = self.learned, facts
+        if not learned.knows(target):
+            return Guess(sum(parts), PRIOR_SD if self.machine.measured else _UNMEASURED_SD)
+        fit = learned.fit(target)
+        log, sd = fit.correct(group, place)
+        return Guess(sum(map(mul, fit.factors(runtime, group, len(parts)), parts)) * math.exp(log), sd)
 
-    def _serve(self, spec: Spec, measured: float = 1.0) -> Sample:
-        serve, table = spec.serve, self._table(spec)
+    def _serving(self, spec: Spec, table: Table) -> Facts:
+        """What a call is made of."""
+        serve = spec.serve
         ceiling, prior = self._ceiling(serve.runtime, serve.precision, whole=table.is_whole)
         parts = ceiling.forward(table, serve.batch)
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
             parts = [tax * each for each in parts]
-        place = (*table.place(serve.batch), math.log(serve.threads))
-        return Sample("serve", serve.runtime, ceiling.name, tuple(parts), place, measured)
+        return "serve", serve.runtime, ceiling.name, tuple(parts), (*table.place(serve.batch), math.log(serve.threads))
 
-    def _learn(self, target: str, spec: Spec, rows: float, measured: float = 1.0) -> Sample:
+    def _passing(self, target: str, spec: Spec, rows: float) -> Facts:
+        """What passing `rows` forward and backward is made of."""
         table = self._table(spec)
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
         ceiling, _ = self._ceiling(runtime, spec.train.precision)
         parts = ceiling.learn(table, spec.train.batch, rows)
         place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)) / 4)
-        return Sample(target, runtime, ceiling.name, tuple(parts), place, measured)
+        return target, runtime, ceiling.name, tuple(parts), place
 
-    def _held(self, spec: Spec, measured: float = 1.0) -> Sample:
-        runtime, stored_byte = spec.serve.runtime, self._table(spec).disk_byte
+    def _holding(self, spec: Spec, table: Table) -> Facts:
+        """What the memory of serving is made of."""
+        runtime = spec.serve.runtime
         empty_byte = self._ceiling(runtime, spec.serve.precision)[1].memory_byte
-        return Sample("memory", runtime, runtime, (empty_byte, _COPIES * stored_byte), (), measured)
+        return "memory", runtime, runtime, (empty_byte, _COPIES * table.disk_byte), ()
 
     def _table(self, spec: Spec) -> Table:
         found = self._tables.get(id(spec.ops))

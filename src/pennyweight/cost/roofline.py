@@ -76,15 +76,15 @@ class Table:
         """
         found = self._places.get(batch)
         if found is None:
-            rows = self.rows(batch)
-            flop, byte = sum(row[1] for row in rows), sum(row[2] for row in rows)
-            ragged = sum(row[2] for row in rows if row[4] != _EVEN) / (byte or 1.0)
-            number = sum(row[5] for row in rows)
+            flop = byte = ragged = number = 0.0
+            for _, worked, moved, _, part, times in self.rows(batch):
+                flop, byte, number = flop + worked, byte + moved, number + times
+                ragged += moved if part != _EVEN else 0.0
             found = self._places[batch] = (
                 math.log(flop + 1),
                 math.log(byte + 1) / 2,
                 math.log(number) / 2,
-                2 * ragged,
+                2 * ragged / (byte or 1.0),
                 math.log(batch) / 2,
             )
         return found

@@ -61,21 +61,26 @@ def generate(
 
 
 def _drawn(logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    if temperature > 0:  # the largest of logits and Gumbel noise is a draw from their softmax
-        logits = logits / temperature + rng.gumbel(size=logits.shape)
-    best: NDArray[np.int64] = logits.argmax(axis=1)
+    """One token for each row of the logits (B, V)."""
+    # The largest of logits and Gumbel noise is a draw from their softmax.
+    noisy = logits if temperature == 0 else logits / temperature + rng.gumbel(size=logits.shape)
+    best: NDArray[np.int64] = noisy.argmax(axis=1)
     return best
 
 
 def open_generator(artifact: Artifact, serve: ServeSpec) -> Generator:
-    """Load an artifact's graph that continues texts ("cached.onnx") in the runtime that `serve` names."""
+    """Load an artifact's graph that continues texts ("cached.onnx") in the runtime that `serve` names.
+
+    The artifact's "input_shape" is the longest text it can hold, which OpenVINO must be told.
+    """
     body = admit(artifact, CACHED_FILE, inputs=None)
     if not installed(serve.runtime):
         raise MissingExtraError.of(serve.runtime, "onnx" if serve.runtime == "onnxruntime" else "openvino")
     if serve.runtime == "onnxruntime" and serve.precision == "float32":
         return OnnxGenerator(body, serve.threads)
     if serve.runtime == "openvino" and serve.precision in _HINT:
-        return OpenVinoGenerator(_read(body), serve.threads, serve.precision)
+        shape = artifact.facts.get("input_shape")
+        return OpenVinoGenerator(_read(body), serve.threads, serve.precision, shape[0] if shape else None)
     raise BadInputError(
         f"{serve.runtime} does not continue texts in {serve.precision}.", "use onnxruntime in float32, or openvino."
     )
@@ -139,8 +144,10 @@ class OnnxGenerator(Generator):
 class OpenVinoGenerator(Generator):
     """OpenVINO with shapes that may change from call to call."""
 
-    def __init__(self, model: Any, threads: int = 1, precision: str = "float32") -> None:
+    def __init__(self, model: Any, threads: int = 1, precision: str = "float32", context: int | None = None) -> None:
         import openvino
+
+        self._context = context
 
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -149,7 +156,7 @@ class OpenVinoGenerator(Generator):
             "INFERENCE_PRECISION_HINT": _HINT[precision],
         }
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-        self._infer = super(openvino.InferRequest, self._request).infer  # the library's own wrapper costs more
+        self._infer = _native(self._request)
         self._shapes = [_past_shape([_length(axis) for axis in each.partial_shape]) for each in model.inputs[1:]]
         self._classes = int(model.output(0).partial_shape[2].get_length())
 
@@ -162,6 +169,8 @@ class OpenVinoGenerator(Generator):
         b, t = tokens.shape
         fed = [np.ascontiguousarray(tokens, np.int64), *past]
         longer = past[0].shape[2] + t
+        if self._context is not None and longer > self._context:  # it would answer, with what nobody knows
+            raise _unfit(tokens, BadInputError(f"{longer} are more than {self._context}", ""))
         got = [np.empty((b, t, self._classes), np.float32)]
         got += [np.empty((b, heads, longer, size), np.float32) for heads, size in self._shapes]
         self._bind(fed, got)
@@ -177,6 +186,13 @@ class OpenVinoGenerator(Generator):
         for number, (given, wanted) in enumerate(zip(fed, got, strict=True)):
             self._request.set_input_tensor(number, openvino.Tensor(given, shared_memory=bool(given.size)))
             self._request.set_output_tensor(number, openvino.Tensor(wanted, shared_memory=True))
+
+
+def _native(request: Any) -> Any:
+    """The call below the library's own dispatch, which costs more than a small network does."""
+    import openvino
+
+    return super(openvino.InferRequest, request).infer
 
 
 def _read(body: bytes) -> Any:

@@ -17,13 +17,15 @@ from pennyweight.errors import CorruptError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_FOLDS = 8
+_FOLDS = 5
+_LATEST = 240  # samples: a machine and its libraries change, and learning must cost less than it saves
+_NEIGHBOURS = 64  # of these, interpolated between
 _TRUST = 4.0  # as many imagined samples whose error was as expected
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """The state learned for one target; without samples, everything is at the prior."""
+class Fit:
+    """What was learned of one target; without samples, everything is at the prior."""
 
     by_runtime: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     by_group: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -32,10 +34,12 @@ class _Fit:
     errors: tuple[float, ...] = ()
 
     def factors(self, runtime: str, group: str, parts: int) -> tuple[float, ...]:
+        """How many times its prior each of the `parts` takes, for one runtime and group."""
         found = self.by_group.get(group) or self.by_runtime.get(runtime)
         return found or (1.0,) * parts
 
     def correct(self, group: str, place: tuple[float, ...]) -> tuple[float, float]:
+        """Logarithm of measured / (factors · parts) expected at `place`, and its standard deviation."""
         if self.local is None:
             return 0.0, PRIOR_SD
         mean, sd = self.local.at(group, place)
@@ -54,6 +58,8 @@ class Learned:
 
     The factors of a group (runtime and precision) are drawn to those of its runtime, and these to one. What they leave
     unexplained is interpolated between neighbours. Error bars are scaled by what leaving samples out really missed by.
+    Of each target only the latest samples count. They hold what the roofline says on ONE machine: what was learned on
+    it says nothing about another.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -62,17 +68,17 @@ class Learned:
         """The same with more samples."""
         return type(self)((*self.samples, *more))
 
-    def factors(self, sample: Sample) -> tuple[float, ...]:
-        """How many times its prior each part of `sample` takes."""
-        return self._fit(sample.target).factors(sample.runtime, sample.group, len(sample.parts))
+    def knows(self, target: str) -> bool:
+        """Whether anything was measured of `target`."""
+        return target in self._fits
 
-    def correct(self, sample: Sample) -> tuple[float, float]:
-        """Logarithm of measured / (factors · parts) expected of `sample`, and its standard deviation."""
-        return self._fit(sample.target).correct(sample.group, sample.place)
+    def fit(self, target: str) -> Fit:
+        """What was learned of `target`."""
+        return self._fits.get(target, _PRIOR)
 
     def errors(self, target: str) -> tuple[float, ...]:
         """Relative error of each sample's prediction from the others alone."""
-        return self._fit(target).errors
+        return self.fit(target).errors
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy."""
@@ -85,19 +91,16 @@ class Learned:
             raise CorruptError("This holds nothing learned: it has no samples.", "calibrate again.")
         return cls(tuple(Sample.from_dict(each) for each in body["samples"]))
 
-    def _fit(self, target: str) -> _Fit:
-        return self._fits.get(target, _PRIOR)
-
     @cached_property
-    def _fits(self) -> dict[str, _Fit]:
+    def _fits(self) -> dict[str, Fit]:
         targets = dict.fromkeys(sample.target for sample in self.samples)
-        return {target: _fit([each for each in self.samples if each.target == target]) for target in targets}
+        return {target: _fit([each for each in self.samples if each.target == target][-_LATEST:]) for target in targets}
 
 
-_PRIOR = _Fit()
+_PRIOR = Fit()
 
 
-def _fit(samples: Sequence[Sample]) -> _Fit:
+def _fit(samples: Sequence[Sample]) -> Fit:
     """Learn one target, then leave samples out in turn to see how far the error bars must be stretched."""
     folds = min(len(samples), _FOLDS)
     missed, errors = 0.0, [0.0] * len(samples)
@@ -111,10 +114,10 @@ def _fit(samples: Sequence[Sample]) -> _Fit:
     tested = len(samples) if folds > 1 else 0
     whole = _condition(samples)
     scale = math.sqrt((missed + _TRUST) / (tested + _TRUST))
-    return _Fit(whole.by_runtime, whole.by_group, whole.local, scale, tuple(errors[:tested]))
+    return Fit(whole.by_runtime, whole.by_group, whole.local, scale, tuple(errors[:tested]))
 
 
-def _condition(samples: Sequence[Sample]) -> _Fit:
+def _condition(samples: Sequence[Sample]) -> Fit:
     ones = (1.0,) * len(samples[0].parts)
     runtimes = dict.fromkeys(sample.runtime for sample in samples)
     groups = {sample.group: sample.runtime for sample in samples}
@@ -124,10 +127,11 @@ def _condition(samples: Sequence[Sample]) -> _Fit:
         for name, runtime in groups.items()
     }
     if not samples[0].place:
-        return _Fit(by_runtime, by_group)
-    logs = [math.log(each.measured) - _log(by_group[each.group], each.parts) for each in samples]
-    local = Local.of([each.group for each in samples], [each.place for each in samples], np.array(logs))
-    return _Fit(by_runtime, by_group, local)
+        return Fit(by_runtime, by_group)
+    near = samples[-_NEIGHBOURS:]
+    logs = [math.log(each.measured) - _log(by_group[each.group], each.parts) for each in near]
+    local = Local.of([each.group for each in near], [each.place for each in near], np.array(logs))
+    return Fit(by_runtime, by_group, local)
 
 
 def _log(factors: Sequence[float], parts: Sequence[float]) -> float:
