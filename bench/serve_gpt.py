@@ -177,8 +177,7 @@ def _student(control: Work, rung: Student, effort: Effort) -> Any:
     path = _path(effort, f"student-{rung.layers}x{rung.width}-{rung.epochs:g}", control)
     if not path.is_file():
         _say(f"training {path.stem}")
-        teacher = load_backend("torch").predict(control, control.data.train.x)
-        _keep(path, retrain(student, control, rung.epochs, teacher=teacher))
+        _keep(path, retrain(student, control, rung.epochs, teacher=load_backend("torch").predict))
     return _filled(student, path)
 
 

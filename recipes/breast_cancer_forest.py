@@ -2,9 +2,14 @@
 
     pennyweight optimize recipes/breast_cancer_forest.py
 
-The table comes with scikit-learn (W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast Cancer Wisconsin (Diagnostic),
-UCI). Two fifths of it are for training, a fifth for the search; 227 rows are kept for the certificate. So few can show
-that at most 4 points of accuracy are lost, hardly less: a candidate may have three more errors than the control there.
+The table comes with scikit-learn (W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast Cancer Wisconsin
+(Diagnostic), UCI). Two fifths of it are for training, a fifth for the search; 227 rows are kept for the certificate. So
+few can show that at most 4 points of accuracy are lost, hardly less: a candidate may make three more errors there than
+the control.
+
+Cost and reached (control, one core of a cloud CPU, scikit-learn 1.9): a quarter of a CPU second of training; 96.5% of
+the select split and 93.0% of the certify split right. Certified in its place: half as many stages with steps twice as
+long, in ONNX Runtime, at some 2% of the control's cost.
 """
 
 from __future__ import annotations

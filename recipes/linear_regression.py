@@ -5,6 +5,10 @@
 The table comes with scikit-learn (B. Efron, T. Hastie, I. Johnstone, R. Tibshirani 2004, Least Angle Regression). Half
 of it is for training, a fifth for the search; 133 patients are kept for the certificate. The floor: a root mean square
 error at most 5% above the control's, 95% sure.
+
+Cost and reached (control, one core of a cloud CPU, scikit-learn 1.9): 6 CPU milliseconds of training; an error of 53.8
+on the select split. Certified in its place: the same model in ONNX Runtime, at some 5% of the control's cost; half of
+the features do as well, but choosing ten numbers costs more than multiplying them.
 """
 
 from __future__ import annotations

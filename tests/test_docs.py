@@ -26,6 +26,7 @@ def named(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
 def test_python_blocks_run(page, tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     program = "\n\n".join(blocks(page, "python"))
     environment = {**os.environ, "PENNYWEIGHT_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

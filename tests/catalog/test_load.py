@@ -36,7 +36,7 @@ def test_an_unknown_price_sheet_is_refused_with_the_known_ones():
         load_prices("locale")
 
 
-@pytest.mark.parametrize("name", ["local", "gcp-n2"])
+@pytest.mark.parametrize("name", ["local"])
 def test_every_price_sheet_says_where_and_when_it_is_from(name):
     sheet = load_prices(name)
     assert sheet.id == name

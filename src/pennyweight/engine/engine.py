@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pennyweight.cost.meter import Measurement
     from pennyweight.engine.shop import Shop
 
-_WEIGH_S = 6.0  # exporting, loading, a race of some rounds, and answering the select split
+_WEIGH_S = 5.0  # exporting, a race of some rounds, and answering the select split
 _OTHERS = {
     Task.CLASSIFY: ("accuracy", "balanced_accuracy", "f1", "log_loss"),
     Task.REGRESS: ("rmse", "mae", "r2"),
@@ -68,7 +68,8 @@ class Engine:
             return Cost()
         bill = self.foresee(plan)
         missing = self._maker.missing(plan)
-        weigh = price(Cost(_WEIGH_S, _WEIGH_S), 0.0, self.shop.sheet)
+        weigh_s = _WEIGH_S + runtimes.load(plan.spec.serve.runtime).load_s
+        weigh = price(Cost(weigh_s, weigh_s), 0.0, self.shop.sheet)
         return sum((bill.line(phase) for phase in missing), weigh)
 
     def bill(self) -> Bill:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from pennyweight.core import YES, Verdict, no
@@ -17,14 +18,16 @@ class Runtime(ABC):
 
     `formats` are the artifact formats it loads, the preferred one first; `precisions` the values of
     `ServeSpec.precision` it can compute in; `extra` the optional dependency set that brings its library, named
-    `library`. `load` refuses with `BadInputError` what it cannot execute, with `CorruptError` files that do not hold
-    what they should, and with `MissingExtraError` when the library is not installed.
+    `library`; `load_s` about how many CPU seconds loading takes. `load` refuses with `BadInputError` what it cannot
+    execute, with `CorruptError` files that do not hold what they should, and with `MissingExtraError` when the library
+    is not installed.
     """
 
     formats: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]]
     library: ClassVar[str]
     extra: ClassVar[str]
+    load_s: ClassVar[float] = 1.0
 
     @property
     def name(self) -> str:
@@ -66,6 +69,7 @@ class Runtime(ABC):
             raise MissingExtraError.of(self.library, self.extra)
 
 
+@cache
 def installed(library: str) -> bool:
     """Whether a library could be imported, found out without importing it."""
     from importlib.util import find_spec

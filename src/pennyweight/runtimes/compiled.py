@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
@@ -22,6 +23,7 @@ class Compiled(Runtime):
 
     formats: ClassVar[tuple[str, ...]] = ("torch",)
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
+    load_s: ClassVar[float] = 60.0
     library: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
 
@@ -61,6 +63,7 @@ class CompiledSession:
         return (self._compiled if len(x) == self._batch else self._plain).predict(x)
 
 
+@cache
 def _compiler() -> str | None:
     import os
 
