@@ -121,6 +121,40 @@ def test_tied_weights_are_stored_once():
     assert len(stored(model, rows("gpt", 2)).file("weights.safetensors")) < 4 * weights + 2_000
 
 
+def sparse_and_shared():
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 4))
+    with torch.no_grad():
+        model[0].weight.mul_(torch.rand(64, 64) < 0.1)
+        model[2].weight.copy_((model[2].weight * 50).round())
+    return model
+
+
+def test_zeros_and_shared_values_make_the_file_smaller_and_come_back_bit_by_bit():
+    model, example = sparse_and_shared(), np.ones((2, 64), dtype=np.float32)
+    packed = stored(model, example)
+    body = body_of(packed)
+    assert body["schema"] == 2
+    assert {name: record["parts"] for name, record in body["packed"].items()} == {
+        "0.weight": ["bitmap", "signs", "values"],
+        "2.weight": ["table", "indices"],
+    }
+    dense = 4 * sum(each.numel() for each in model.parameters())
+    assert packed.disk_byte < dense / 2
+    held = decode(packed).state_dict().values()
+    for ours in model.parameters():
+        assert any(ours.shape == each.shape and torch.equal(bits(ours), bits(each)) for each in held)
+
+
+def bits(tensor):
+    return tensor.detach().view(torch.int32)
+
+
+def test_a_dense_module_is_stored_as_before(linear):
+    body = body_of(linear)
+    assert body["schema"] == 1
+    assert "packed" not in body
+
+
 class Branching(nn.Module):
     def forward(self, x):
         return x * 2 if x.sum() > 0 else x
@@ -208,7 +242,10 @@ def test_a_graph_that_names_what_it_may_not_is_refused(linear, change):
         decode(with_body(linear, body))
 
 
-@pytest.mark.parametrize("change", [{"schema": 99}, {"nodes": {}}, {"nodes": [1]}, {"output": 7}, {"output": None}])
+@pytest.mark.parametrize(
+    "change",
+    [{"schema": 99}, {"schema": []}, {"schema": 2}, {"nodes": {}}, {"nodes": [1]}, {"output": 7}, {"output": None}],
+)
 def test_a_graph_of_another_shape_is_refused(linear, change):
     with pytest.raises(CorruptError):
         decode(with_body(linear, body_of(linear) | change))
@@ -239,6 +276,16 @@ json_values = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+@given(records=json_values)
+def test_no_records_of_packed_tensors_make_the_reader_fail_in_another_way(linear, records):
+    body = body_of(linear) | {"schema": 2, "packed": records}
+    try:
+        decode(with_body(linear, body))
+    except CorruptError:
+        return
+    assert records == {}
 
 
 @given(where=st.sampled_from(["op", "args", "kwargs", "output", "nodes"]), value=json_values)

@@ -33,7 +33,7 @@ from pennyweight.train.estimator import fit_estimator
 
 METHODS = ("cost_complexity", "reduced_error", "thin", "regrow")
 MODELS = {
-    "tree": lambda: DecisionTreeClassifier(),
+    "tree": DecisionTreeClassifier,
     "forest": lambda: RandomForestClassifier(12),
     "extra": lambda: ExtraTreesClassifier(12),
     "boosting": lambda: GradientBoostingClassifier(n_estimators=12),

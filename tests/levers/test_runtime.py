@@ -10,6 +10,7 @@ from pennyweight.core import Form, ServeSpec
 from pennyweight.engine.making import trained
 from pennyweight.errors import BadInputError, NoEffectError, UnknownNameError
 from pennyweight.levers.runtime import Runtime
+from pennyweight.runtimes import compiled
 from pennyweight.testing import cnn_job, forest_job, mlp_job
 
 TORCH = backends.load("torch")
@@ -73,9 +74,16 @@ def test_what_changes_nothing_is_refused_with_a_reason(mlp):
         same.pull(mlp)
 
 
-def test_what_a_runtime_lacks_is_said_where_it_is_missing(mlp, monkeypatch):
-    monkeypatch.setenv("PATH", "")
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
+    compiled._compiler.cache_clear()
+    yield
+    compiled._compiler.cache_clear()
+
+
+def test_what_a_runtime_lacks_is_said_where_it_is_missing(mlp, no_compiler):
     verdict = Runtime("compiled").fits(mlp.spec)
     assert not verdict
     assert "g++" in verdict.reason

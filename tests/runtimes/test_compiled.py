@@ -9,6 +9,7 @@ from pennyweight import runtimes
 from pennyweight.backends.torch_graph import encode
 from pennyweight.core import Artifact, ServeSpec
 from pennyweight.errors import BadInputError
+from pennyweight.runtimes import compiled
 
 COMPILED = runtimes.load("compiled")
 
@@ -19,9 +20,16 @@ def network():
     return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
 
 
-def test_without_a_compiler_it_is_not_available_and_says_why(monkeypatch, tmp_path):
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
+    compiled._compiler.cache_clear()
+    yield
+    compiled._compiler.cache_clear()
+
+
+def test_without_a_compiler_it_is_not_available_and_says_why(no_compiler):
     verdict = COMPILED.available()
     assert not verdict
     assert "g++" in verdict.reason

@@ -83,6 +83,16 @@ def test_two_continuations_of_one_past_do_not_disturb_each_other(generators, run
     np.testing.assert_allclose(again, one, atol=1e-6)
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
+def test_tokens_that_are_a_slice_of_others_are_read_from_memory_that_lives(generators, runtime):
+    model, rng = generators[runtime], np.random.default_rng(0)
+    for streams in (1, 3, 64):
+        wide = rng.integers(0, VOCABULARY, (streams, CONTEXT))
+        sliced, _ = model.step(wide[:, :20], model.start(streams))
+        whole, _ = model.step(wide[:, :20].copy(), model.start(streams))
+        np.testing.assert_allclose(sliced, whole, atol=1e-5)
+
+
 def test_bfloat16_is_close(generators, prompt):
     whole, _ = generators["torch"].step(prompt, generators["torch"].start(3))
     rough, _ = generators["openvino bf16"].step(prompt, generators["openvino bf16"].start(3))

@@ -2,9 +2,12 @@
 
 import json
 import pickle  # ruff: ignore[suspicious-pickle-import] - to show that it is refused
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import (
@@ -253,6 +256,47 @@ def test_stages_that_would_write_past_their_sums_are_refused():
 def test_files_that_are_no_model_are_corrupt(files):
     with pytest.raises(CorruptError):
         decode(Artifact("sklearn", files))
+
+
+JUNK = (None, True, -1, 0, 3, 10**6, 2**63, 1.5, "x", [], {}, {"$": "array", "name": "a0"}, {"$": "tuple", "items": []})
+
+
+def places(node, path=()):
+    """The paths of all values in a JSON body."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(place for key, value in inside for place in places(value, (*path, key)))]
+
+
+@pytest.fixture(scope="module")
+def kinds(forest):
+    x, y = classes_of(3)
+    boosted = GradientBoostingClassifier(n_estimators=2).fit(x, y), HistGradientBoostingClassifier(max_iter=2).fit(x, y)
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
+    return [stored(model, "probabilities") for model in (forest, *boosted, linear)]
+
+
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**32))
+def test_a_damaged_file_is_refused_or_answers_but_never_harms(kinds, seed):
+    dice = Random(seed)
+    artifact = dice.choice(kinds)
+
+    def damage_model(body):
+        *path, last = dice.choice(places(body)[1:])
+        for key in path:
+            body = body[key]
+        body[last] = dice.choice(JUNK)
+
+    def damage_arrays(arrays):
+        array = arrays[dice.choice(sorted(arrays))]
+        array.flat[dice.randrange(array.size)] = dice.choice([0, 1, 2, 5, 100])
+
+    damaged = with_model(artifact, damage_model) if dice.random() < 0.5 else with_arrays(artifact, damage_arrays)
+    try:
+        session = runtimes.load("sklearn").load(damaged, SERVE)
+    except CorruptError:
+        return
+    assert len(session.predict(np.zeros((2, FEATURES), dtype=np.float32))) == 2
 
 
 def test_a_pickle_is_never_opened(tmp_path):

@@ -56,7 +56,7 @@ class SklearnBackend(Backend):
             return table_of_graph(work.model)
         from pennyweight.cost.table_estimator import table_of_estimator
 
-        return table_of_estimator(work.model, _features(work), max(1, work.spec.data.classes))
+        return table_of_estimator(work.model, _features(work), max(1, work.spec.data.classes), rows=work.spec.data.rows)
 
     def export(self, work: Work, format: str) -> Artifact:  # ruff: ignore[builtin-argument-shadowing] - as in the contract
         """Write "sklearn" (state in JSON, arrays in safetensors) or "onnx" (one file, batch of any size)."""

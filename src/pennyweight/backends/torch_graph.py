@@ -9,7 +9,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pennyweight.core.stored_graph import ARITHMETIC, ATEN, GRAPH_FILE, GRAPH_SCHEMA, WEIGHTS_FILE
+from pennyweight.backends.torch_packing import pack
+from pennyweight.core.stored_graph import ARITHMETIC, ATEN, GRAPH_FILE, GRAPH_SCHEMA, PACKED_SCHEMA, WEIGHTS_FILE
 from pennyweight.errors import UntraceableError
 
 if TYPE_CHECKING:
@@ -58,13 +59,19 @@ def trace(model: nn.Module, example: np.ndarray) -> ExportedProgram:
 
 
 def encode(model: nn.Module, example: np.ndarray) -> tuple[tuple[str, bytes], ...]:
-    """Write `model` as two files: the graph (JSON, operators by name) and its tensors (safetensors)."""
+    """Write `model` as two files: the graph (JSON, operators by name) and its tensors (safetensors).
+
+    Tensors of many zeros or few values are packed if that makes the files smaller; they come back bit by bit.
+    """
     from safetensors.torch import save
 
     program = trace(model, example)
     body, tensors = _Encoder(program).encode()
+    stored, records = pack(tensors)
+    if records:
+        body |= {"schema": PACKED_SCHEMA, "packed": records}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    return (GRAPH_FILE, text), (WEIGHTS_FILE, save(tensors))
+    return (GRAPH_FILE, text), (WEIGHTS_FILE, save(stored))
 
 
 class _Encoder:

@@ -69,6 +69,7 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     out: Annotated[
         Path, typer.Option(help="Where to write the winner (with several recipes: one folder each).")
     ] = Path("winner.pw"),
+    picture: Annotated[Path | None, typer.Option(help="Also write the first front as an SVG picture.")] = None,
     json: Json = False,
 ) -> None:
     """Find the cheapest model that keeps the floor, and certify it.
@@ -76,12 +77,12 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     Exit codes: 0 done, 2 bad input, 3 not even the control keeps the floor, 4 the budget is too small, 5 a corrupt
     file, 6 a library is missing, 130 interrupted (finished runs are kept; run again to go on).
     """
-    from pennyweight.cli.optimizing import Wish, run_all
+    from pennyweight.cli.optimizing import Outputs, Wish, run_all
 
     wish = Wish(
         data, give_up, floor, sure, strategy, use, budget, trials, time, predictions, seed, prices, dry_run, fresh
     )
-    run_all(recipes, wish, report=report, out=out, json=json)
+    run_all(recipes, wish, Outputs(report, out, picture), json=json)
 
 
 @app.command()

@@ -64,14 +64,23 @@ class Wish:
         )
 
 
-def run_all(recipes: list[Path], wish: Wish, *, report: Path, out: Path, json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where to write what came out."""
+
+    report: Path
+    winner: Path
+    picture: Path | None
+
+
+def run_all(recipes: list[Path], wish: Wish, outputs: Outputs, *, json: bool) -> None:
     """Optimise every recipe; print the fronts, write the report and the winners."""
     from pennyweight.jobs import load_recipe
     from pennyweight.report.facts import front_facts
 
     jobs = [wish.apply(load_recipe(recipe, wish.data)) for recipe in recipes]
     fronts = [_search(job, wish) for job in jobs]
-    written = {} if wish.dry_run else _write(fronts, report, out)
+    written = {} if wish.dry_run else _write(fronts, outputs)
     if json:
         facts = [{**front_facts(front), **written.get(front.control.plan.job.name, {})} for front in fronts]
         say_json(facts[0] if len(facts) == 1 else facts)
@@ -79,7 +88,11 @@ def run_all(recipes: list[Path], wish: Wish, *, report: Path, out: Path, json: b
         for front in fronts:
             show(front)
         if written:
-            say(f"The report is in {report}; " + ", ".join(f"{row['winner_path']}" for row in written.values()) + ".")
+            say(
+                f"The report is in {outputs.report}; "
+                + ", ".join(f"{row['winner_path']}" for row in written.values())
+                + "."
+            )
     if not wish.dry_run and any(front.certificate is None for front in fronts):
         raise KeyboardInterrupt
 
@@ -95,19 +108,24 @@ def _search(job: Job, wish: Wish) -> Front:
         return foresee(job, how, shop=shop) if wish.dry_run else optimize(job, how, shop=shop)
 
 
-def _write(fronts: list[Front], report: Path, out: Path) -> dict[str, dict[str, str]]:
+def _write(fronts: list[Front], outputs: Outputs) -> dict[str, dict[str, str]]:
     """Write the report and each winner; returns where they are, by job."""
     from pennyweight.engine import Shop
+    from pennyweight.report.chart import front_picture
+    from pennyweight.report.facts import front_facts
     from pennyweight.report.page import write_page
     from pennyweight.store.artifacts import save
 
-    write_page(report, fronts)
+    write_page(outputs.report, fronts)
+    if outputs.picture:
+        outputs.picture.write_text(front_picture(front_facts(fronts[0])), encoding="utf-8")
     store, found = Shop.at().artifacts, {}
     for front in fronts:
         name = front.control.plan.job.name
-        path = out if len(fronts) == 1 else out.with_name(f"{name}{out.suffix}")
+        alone = len(fronts) == 1
+        path = outputs.winner if alone else outputs.winner.with_name(f"{name}{outputs.winner.suffix}")
         save(_finished(store.get(front.winner.artifact), front), path)
-        found[name] = {"report": str(report), "winner_path": str(path)}
+        found[name] = {"report": str(outputs.report), "winner_path": str(path)}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 GRAPH_SCHEMA = 1
+PACKED_SCHEMA = 2  # some tensors are stored in parts; the rest is as in schema 1
 GRAPH_FILE = "graph.json"
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -48,3 +49,8 @@ _REDUCTIONS = """
 
 ATEN: frozenset[str] = frozenset((_LAYERS + _POINTWISE + _INPLACE + _SHAPES + _REDUCTIONS).split())
 ARITHMETIC: frozenset[str] = frozenset({"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow", "getitem"})
+
+
+def part_name(name: str, part: str) -> str:
+    """What a part of the packed tensor `name` is called in the file; no tensor of a model has an empty name inside."""
+    return f"{name}..{part}"

@@ -91,7 +91,9 @@ def _expected(model: Any, shape: Shape) -> Op:
     depth = given.get("max_depth") or math.inf
     fewest = given.get("min_samples_leaf", 1)
     fewest = fewest * shape.rows if isinstance(fewest, float) else fewest
-    leaves = max(1.0, min(shape.rows / max(usual, _ABOVE_LEAST * fewest), 2**depth, given.get("max_leaf_nodes") or math.inf))
+    leaves = max(
+        1.0, min(shape.rows / max(usual, _ABOVE_LEAST * fewest), 2**depth, given.get("max_leaf_nodes") or math.inf)
+    )
     times = given.get("max_iter") or given.get("n_estimators") or 1
     if boosts and classifies and shape.n_out > 2:
         times *= shape.n_out

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from pennyweight import backends
+from pennyweight.catalog.load import cores
 from pennyweight.core import Cost, Form, Phase, Stage
+from pennyweight.cost.count import flop
 from pennyweight.cost.meter import meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
-    from pennyweight.core import Lever, Plan, Work
+    from pennyweight.core import Lever, Plan, Spec, Work
     from pennyweight.cost.meter import Measurement
 
     Note = Callable[[Phase, str, Measurement], None]
 
 _KEPT = 48
+_WORTH_SHARING_FLOP = 2e10
 _NOTHING = Cost()
 
 
@@ -63,7 +67,7 @@ class Maker:
 
     def _train(self, plan: Plan, levers: tuple[Lever, ...]) -> Made:
         backend = backends.load(plan.job.backend)
-        with meter() as window:
+        with threads_for(plan.spec), meter() as window:
             work = backend.open(plan.job, fidelity=plan.fidelity, seed=plan.seed)
             for lever in levers:
                 work = lever.pull(work)
@@ -72,7 +76,7 @@ class Maker:
         return Made(work, train=window.measured.cost())
 
     def _pull(self, made: Made, lever: Lever) -> Made:
-        with meter() as window:
+        with threads_for(made.work.spec), meter() as window:
             work = lever.pull(made.work)
         self._note(Phase.COMPRESS, str(lever), window.measured)
         return replace(made, work=work, tune=made.tune + window.measured.cost())
@@ -86,8 +90,28 @@ def _prefixes(levers: tuple[Lever, ...]) -> list[tuple[Lever, ...]]:
     return [levers[:length] for length in range(len(levers) + 1)]
 
 
+@contextmanager
+def threads_for(spec: Spec) -> Generator[None]:
+    """Let torch train on all cores where a step is worth sharing, on one where threads would mostly wait; then restore.
+
+    A core does some 10¹¹ FLOP a second, and handing work to another costs tens of microseconds per operator.
+    """
+    if spec.form is not Form.MODULE:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    step_flop = 3 * sum(map(flop, spec.ops)) * spec.train.batch
+    torch.set_num_threads(cores() if step_flop > _WORTH_SHARING_FLOP else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def trained(work: Work) -> Work:
-    """Train the work's model as its spec says; the spec then holds the epochs that were really needed."""
+    """Train the work's model as its spec says; the spec then holds the epochs it really took, and how trees really grew."""
     settings = work.spec.train
     if work.trained:
         return work
@@ -95,7 +119,8 @@ def trained(work: Work) -> Work:
         from pennyweight.train.estimator import fit_estimator
 
         model = fit_estimator(work.model, work.data.train, settings, seed=work.seed)
-        return work.having(model=model, trained=True)
+        done = work.having(model=model, trained=True)
+        return done.having(spec=replace(work.spec, ops=backends.load("sklearn").table(done)))
     from pennyweight.train.loop import How, fit
 
     done = fit(work.model, work.data.train, settings, how=How(seed=work.seed, task=work.spec.data.task))

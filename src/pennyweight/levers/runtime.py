@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self, final
 
 from pennyweight import runtimes
-from pennyweight.core import YES, Form, Lever, Stage, no
+from pennyweight.core import YES, Form, Kind, Lever, Stage, no
 from pennyweight.errors import BadInputError, NoEffectError
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Runtime(Lever):
         if not _WRITTEN[spec.form] & {*kind.formats}:
             what = {Form.GRAPH: "a quantised graph", Form.MODULE: "a torch module"}.get(spec.form, "an estimator")
             return no(f"{self.to} loads {' or '.join(kind.formats)}, and {what} cannot be written as that")
+        if spec.has(Kind.TREE) and not kind.trees:
+            return no(f"{self.to} has no operator for trees; use onnxruntime")
         if self._serve(spec.serve) == spec.serve:
             return no(f"{self.to} in {self.precision} on {self.threads} threads is what serves it already")
         return kind.available() and YES

@@ -126,12 +126,14 @@ class OnnxGenerator(Generator):
 
     def start(self, streams: int) -> Any:
         """Empty tensors of the graph's shapes."""
+        # Memory without an owner does no harm where there is nothing to read.
         return [_value(np.empty((streams, heads, 0, size), np.float32)) for heads, size in self._shapes]
 
     def step(self, tokens: NDArray[np.int64], past: Any) -> tuple[NDArray[np.float32], Any]:
         """As promised."""
         feed = dict(zip(self._names, past, strict=True))
-        feed["x"] = _value(np.ascontiguousarray(tokens, np.int64))
+        fresh = np.ascontiguousarray(tokens, np.int64)  # named, for the library looks at its memory without owning it
+        feed["x"] = _value(fresh)
         try:
             logits, *grown = self._run(feed, self._outputs, None)
         except Exception as error:  # the library has no common error of its own

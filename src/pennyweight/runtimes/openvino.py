@@ -29,6 +29,7 @@ class OpenVino(Runtime):
     """Loads "onnx", or its own "openvino" (an XML graph and a file of weights), which `prepare` makes of it."""
 
     formats: ClassVar[tuple[str, ...]] = ("onnx", "openvino")
+    trees: ClassVar[bool] = False
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
     library: ClassVar[str] = "openvino"
     extra: ClassVar[str] = "openvino"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from pennyweight.core import YES, Verdict, no
-from pennyweight.errors import BadInputError
+from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.runtimes.base import Runtime, installed
 from pennyweight.runtimes.sklearn_arrays import decode
 
@@ -35,9 +35,16 @@ class SklearnRuntime(Runtime):
         """Return a session for batches of any size that uses `serve.threads` threads."""
         self.check(artifact, serve)
         model = decode(artifact)
-        jobs = {name: serve.threads for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"}
-        model.set_params(**jobs)
-        return _SklearnSession(model, artifact.facts, serve.threads)
+        try:
+            jobs = {name: serve.threads for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"}
+            session = _SklearnSession(model.set_params(**jobs), artifact.facts, serve.threads)
+            session.predict(np.zeros((1, *artifact.facts["input_shape"]), dtype=np.float32))
+        except Exception as error:  # a state that does not fit may fail anywhere in scikit-learn
+            raise CorruptError(
+                f"The stored scikit-learn model cannot answer ({type(error).__name__}: {error}).",
+                "export it again from its job.",
+            ) from error
+        return session
 
 
 @final

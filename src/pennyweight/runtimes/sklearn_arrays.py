@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _NUMBERS = frozenset({"bool", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"})
 _FLOATS = {"inf": np.inf, "-inf": -np.inf, "nan": np.nan}
 _LEAF = -1
-_BAD_DATA = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError)
+_MOST_FEATURES = 10_000_000
 
 
 def decode(artifact: Artifact) -> Any:
@@ -44,14 +44,16 @@ def decode(artifact: Artifact) -> Any:
     try:
         body = json.loads(artifact.file(MODEL_FILE))
         arrays = load(artifact.file(ARRAYS_FILE))
-    except (*_BAD_DATA, SafetensorError) as error:
+    except (KeyError, ValueError, RecursionError, SafetensorError) as error:
         _refuse(f"cannot be read ({type(error).__name__})", error)
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         _refuse(f"is not of schema {SCHEMA}")
     try:
         return _Reader(arrays).value(body["model"])
-    except _BAD_DATA as error:
-        _refuse(f"does not fit together ({error})", error)
+    except CorruptError:
+        raise
+    except Exception as error:  # ruff: ignore[blind-except] - a state that does not fit may fail anywhere in scikit-learn
+        _refuse(f"does not fit together ({type(error).__name__}: {error})", error)
 
 
 class _Reader:
@@ -205,8 +207,11 @@ def _loss(node: dict[str, Any]) -> Any:
 def _bins(node: dict[str, Any]) -> Any:
     from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 
+    features = int(node["features"])
+    if not 0 < features <= _MOST_FEATURES:
+        _refuse(f"bins {features} features")
     bins = _BinMapper()
-    bins.is_categorical_ = np.zeros(int(node["features"]), dtype=np.uint8)
+    bins.is_categorical_ = np.zeros(features, dtype=np.uint8)
     bins.bin_thresholds_ = []
     return bins
 

@@ -7,8 +7,9 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any
 
-from pennyweight.core.stored_graph import ARITHMETIC, ATEN, GRAPH_FILE, GRAPH_SCHEMA, WEIGHTS_FILE
+from pennyweight.core.stored_graph import ARITHMETIC, ATEN, GRAPH_FILE, GRAPH_SCHEMA, PACKED_SCHEMA, WEIGHTS_FILE
 from pennyweight.errors import CorruptError
+from pennyweight.runtimes.torch_packing import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +40,10 @@ def decode(artifact: Artifact) -> fx.GraphModule:
         tensors = load(artifact.file(WEIGHTS_FILE))
     except (KeyError, ValueError, RecursionError, SafetensorError) as error:
         raise _corrupt(f"cannot be read ({type(error).__name__})") from error
-    if not isinstance(body, dict) or body.get("schema") != GRAPH_SCHEMA:
-        raise _corrupt(f"is not of schema {GRAPH_SCHEMA}")
+    if not isinstance(body, dict) or body.get("schema") not in (GRAPH_SCHEMA, PACKED_SCHEMA):  # ruff: ignore[literal-membership] - it may be a list
+        raise _corrupt(f"is not of schema {GRAPH_SCHEMA} or {PACKED_SCHEMA}")
+    if body["schema"] == PACKED_SCHEMA:
+        tensors = unpack(tensors, body.get("packed"))
     root = torch.nn.Module()
     graph = _Decoder(root, tensors).build(body)
     return torch.fx.GraphModule(root, graph, class_name="StoredGraph").eval()
