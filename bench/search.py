@@ -41,11 +41,10 @@ def main() -> None:
             errors += off
             figures[f"usd_until_found_{job_name}_{strategy}"] = found_usd
             figures[f"winner_usd_{job_name}_{strategy}"] = front.winner.bill.usd
-            rows.append(
-                [job_name, strategy, f"{len(front.seen)}", f"${found_usd:.2e}", f"${front.spent.usd:.2e}"]
-                + [f"${front.winner.bill.usd:.2e}", f"{front.control.bill.usd / front.winner.bill.usd:.1f}×"]
-                + [f"{100 * fmean(off):.0f}%" if off else "", str(front.winner.plan)]
-            )
+            cheaper = front.control.bill.usd / front.winner.bill.usd
+            spent = [f"${found_usd:.2e}", f"${front.spent.usd:.2e}", f"${front.winner.bill.usd:.2e}", f"{cheaper:.1f}x"]
+            error = f"{100 * fmean(off):.0f}%" if off else ""
+            rows.append([job_name, strategy, f"{len(front.seen)}", *spent, error, str(front.winner.plan)])
     heads = ["job", "strategy", "runs", "until found", "whole search", "winner", "cheaper", "error", "plan"]
     table(heads, rows)
     figures["predicted_vs_measured_mape"] = fmean(errors)

@@ -52,7 +52,8 @@ def _grown(model: Any) -> list[tuple[int, float, int]] | None:
     if hasattr(model, "tree_"):
         return [_tree(model.tree_)]
     if hasattr(model, "_predictors"):
-        return [_binned_tree(tree.nodes) for stage in model._predictors for tree in stage]
+        stages = model._predictors  # ruff: ignore[private-member-access] - there is no other way to the nodes
+        return [_binned_tree(tree.nodes) for stage in stages for tree in stage]
     members = list(np.ravel(np.asarray(getattr(model, "estimators_", ()), dtype=object)))
     if not members or not all(hasattr(each, "tree_") for each in members):
         return None

@@ -110,7 +110,7 @@ def _typed(tensors: dict[str, Tensor], name: str, inputs: list[Tensor | None]) -
 
 
 def _passed(node: Node) -> list[Tensor] | None:
-    """The outputs of a node that costs nothing: a constant, a view or a change of number format; None if it computes."""
+    """The outputs of a node that costs nothing: a constant, a view, another number format; None if it computes."""
     source = node.given(0)
     if node.op in {"Constant", "ConstantOfShape", "Shape", "Size"}:
         is_data = node.op == "Constant" and node.out.bits != _INDEX_BITS

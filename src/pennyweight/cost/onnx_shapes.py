@@ -1,4 +1,4 @@
-"""The shapes of an ONNX graph for a batch of one, with the arithmetic on shapes that exporters leave in it evaluated."""
+"""The shapes of an ONNX graph for a batch of one, with the arithmetic on shapes in it evaluated."""
 
 from __future__ import annotations
 

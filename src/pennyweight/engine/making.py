@@ -111,7 +111,7 @@ def threads_for(spec: Spec) -> Generator[None]:
 
 
 def trained(work: Work) -> Work:
-    """Train the work's model as its spec says; the spec then holds the epochs it really took, and how trees really grew."""
+    """Train the work's model as its spec says; the spec then holds the epochs it took and how trees grew."""
     settings = work.spec.train
     if work.trained:
         return work
@@ -119,8 +119,8 @@ def trained(work: Work) -> Work:
         from pennyweight.train.estimator import fit_estimator
 
         model = fit_estimator(work.model, work.data.train, settings, seed=work.seed)
-        done = work.having(model=model, trained=True)
-        return done.having(spec=replace(work.spec, ops=backends.load("sklearn").table(done)))
+        grown = work.having(model=model, trained=True)
+        return grown.having(spec=replace(work.spec, ops=backends.load("sklearn").table(grown)))
     from pennyweight.train.loop import How, fit
 
     done = fit(work.model, work.data.train, settings, how=How(seed=work.seed, task=work.spec.data.task))

@@ -117,7 +117,7 @@ class _Ramp:
                 weight = model.get_parameter(name)
                 if name not in self._kept or look or self._step == max(1, self._ramp):
                     self._kept[name] = self._smaller(weight, zeros)
-                weight.mul_(self._kept[name])
+                weight.mul_(self._kept[name]).add_(0.0)  # -0.0 becomes 0.0, which packs
 
     def _smaller(self, weight: Tensor, zeros: int) -> Tensor:
         left = max(0.0, 1 - self._step / self._ramp) if self._ramp else 0.0

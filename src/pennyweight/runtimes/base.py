@@ -18,9 +18,9 @@ class Runtime(ABC):
 
     `formats` are the artifact formats it loads, the preferred one first; `precisions` the values of
     `ServeSpec.precision` it can compute in; `extra` the optional dependency set that brings its library, named
-    `library`; `load_s` about how many CPU seconds loading takes; `trees` whether it walks trees. `load` refuses with `BadInputError` what it cannot
-    execute, with `CorruptError` files that do not hold what they should, and with `MissingExtraError` when the library
-    is not installed.
+    `library`; `load_s` about how many CPU seconds loading takes; `trees` whether it walks trees. `load` refuses with
+    `BadInputError` what it cannot execute, with `CorruptError` files that do not hold what they should, and with
+    `MissingExtraError` when the library is not installed.
     """
 
     formats: ClassVar[tuple[str, ...]]
