@@ -105,7 +105,7 @@ def _runs(engine: Engine, strategy: Strategy, budget: Budget, front: Front) -> I
             engine.shop.watch("stop", text=allowed.reason)
             return
         if not (weighed := _worth(engine, front, plan)):
-            engine.shop.watch("struck", text=f"{plan}: {weighed.reason}")
+            engine.shop.watch("struck", text=f"not worth a trial: {plan}", reason=weighed.reason)
             idle += 1
         elif (run := _try(engine, plan)) is not None:
             idle, front = 0, front.add(run)

@@ -172,9 +172,16 @@ def verdict(facts: dict[str, Any]) -> list[str]:
         lines.append(f"It saves {percent(facts['saving'], 1)} of {usd(facts['control']['bill']['total']['usd'])}.")
     if facts["search"]:
         even = facts["break_even_predictions"]
-        pays = f"it has paid for itself after {even:,.0f} predictions" if even is not None else "it has not paid yet"
-        lines.append(f"The search cost {usd(facts['search']['total']['usd'])}; {pays}.")
+        lines.append(f"The search cost {usd(facts['search']['total']['usd'])}; {_pays(even)}.")
     return lines
+
+
+def _pays(even: float | None) -> str:
+    if even is None:
+        return "nothing is saved that could pay for it"
+    if even == 0:
+        return "what the winner saves to train and to store pays for it, before the first prediction"
+    return f"it has paid for itself after {even:,.0f} predictions"
 
 
 def _row(run: dict[str, Any]) -> list[str]:
