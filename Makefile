@@ -30,6 +30,7 @@ site: $(STAMP)
 	$(BIN)/zensical build --strict --clean
 
 bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m bench.$(NAME) $(ARGS)
 
 # torch goes first and pinned: what depends on it would otherwise bring a CUDA build of several gigabytes.
