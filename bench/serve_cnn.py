@@ -189,7 +189,7 @@ def full_job(data: Path) -> Job:
     """The recipe as it is, 64 images at a time, with half an hour for the search."""
     job = load_recipe(ROOT / "recipes" / "mnist_cnn.py", data)
     demand = replace(job.demand, batch=BATCHES[-1])
-    return replace(job, name="serve_cnn", demand=demand, limits=Limits(wall_s=900, trials=14))
+    return replace(job, name="serve_cnn", demand=demand, limits=Limits(wall_s=900, trials=32))
 
 
 def quick_job(data: Path) -> Job:
