@@ -30,7 +30,7 @@ class Dedup(Lever):
 
     stage: ClassVar[Stage] = Stage.DATA
     source: ClassVar[str] = "Lee et al. 2022, Deduplicating Training Data (arXiv:2107.06499)"
-    trust: ClassVar[float] = 0.1  # trees grow a little otherwise on other rows
+    trust: ClassVar[float] = 0.25  # trees grow a little otherwise on other rows
 
     @classmethod
     def choices(cls, job: Job) -> Iterator[Self]:
