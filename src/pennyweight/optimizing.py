@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pennyweight import levers
 from pennyweight.certify import certify, reachable
-from pennyweight.control.forecast import chance
+from pennyweight.control.forecast import Pace, chance
 from pennyweight.control.stop import Budget, Prospect, worth
 from pennyweight.core import YES, Front, Plan, Run, Score
 from pennyweight.engine import Engine, Evidence, Shop
@@ -99,16 +99,18 @@ def scope_of(engine: Engine, how: Search) -> Scope:
 
 def _runs(engine: Engine, strategy: Strategy, budget: Budget, front: Front) -> Iterator[Run]:
     """The runs of a search, until the strategy, the budget or the worth of another trial comes to an end."""
-    idle = 0
+    idle, pace = 0, Pace()
     while idle < _PATIENCE and (plan := strategy.ask()) is not None:
-        if not (allowed := budget.spend(engine.spent, len(front.seen)).allows(engine.effort(plan))):
+        if not (allowed := budget.spend(engine.spent, len(front.seen)).allows(pace.expect(engine.effort(plan)))):
             engine.shop.watch("stop", text=allowed.reason)
             return
+        foreseen, before = engine.effort(plan), engine.spent
         if not (weighed := _worth(engine, front, plan)):
             engine.shop.watch("struck", text=f"not worth a trial: {plan}", reason=weighed.reason)
             idle += 1
         elif (run := _try(engine, plan)) is not None:
             idle, front = 0, front.add(run)
+            pace = pace.learn(foreseen, engine.spent + before * -1)
             strategy.tell(run)
             yield run
 

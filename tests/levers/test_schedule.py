@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from pennyweight import backends
-from pennyweight.core import Form, Plan, TrainSpec
+from pennyweight.core import Form, TrainSpec
 from pennyweight.cost.count import count_training
 from pennyweight.data.splits import split
 from pennyweight.engine.making import trained
 from pennyweight.jobs import torch_job
-from pennyweight.levers.early_stop import EarlyStop
 from pennyweight.levers.schedule import Schedule
 
 
@@ -44,20 +43,7 @@ def test_a_cycle_is_not_put_on_a_cycle(job):
     assert "share below 1" in Schedule(1.0).fits(job.spec).reason
 
 
-def test_training_stops_when_nothing_gets_better(job):
-    stuck = replace(job.spec, train=replace(job.spec.train, lr=1e-12, epochs=50))
-    work = backends.load("torch").open(job)
-    done = trained(EarlyStop(2).pull(work.having(spec=stuck)))
-    assert done.spec.train.epochs < 10
-
-
-def test_early_stopping_and_a_schedule_exclude_each_other(job):
-    with pytest.raises(Exception, match="must not be cut short"):
-        _ = Plan(job, (Schedule(), EarlyStop())).spec
-
-
 def test_estimators_have_no_epochs_to_save(job):
     spec = replace(job.spec, form=Form.ESTIMATOR)
     assert "network" in Schedule().fits(spec).reason
-    assert "network" in EarlyStop().fits(spec).reason
     assert list(Schedule.choices(replace(job, spec=spec))) == []

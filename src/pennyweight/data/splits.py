@@ -158,7 +158,7 @@ def _deal_rows(
             raise _too_few(names, code, len(rows), len(shares))
         wanted = shares * len(rows) + owed
         counts = _whole(wanted, len(rows))
-        owed = wanted - counts
+        owed = np.clip(wanted - counts, -1, 1)  # small classes must not be paid for by a large one
         part[rows] = np.repeat(np.arange(len(shares)), counts)
     return part
 

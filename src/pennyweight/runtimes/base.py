@@ -18,14 +18,14 @@ class Runtime(ABC):
 
     `formats` are the artifact formats it loads, the preferred one first; `precisions` the values of
     `ServeSpec.precision` it can compute in; `extra` the optional dependency set that brings its library, named
-    `library`; `load_s` about how many CPU seconds loading takes; `trees` whether it walks trees. `load` refuses with
+    `package`; `load_s` about how many CPU seconds loading takes; `trees` whether it walks trees. `load` refuses with
     `BadInputError` what it cannot execute, with `CorruptError` files that do not hold what they should, and with
     `MissingExtraError` when the library is not installed.
     """
 
     formats: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]]
-    library: ClassVar[str]
+    package: ClassVar[str]
     extra: ClassVar[str]
     load_s: ClassVar[float] = 1.0
     trees: ClassVar[bool] = True
@@ -66,8 +66,8 @@ class Runtime(ABC):
                 f"{verdict.reason[0].upper()}{verdict.reason[1:]}.",
                 f"export the model as {self.formats[0]} and use {self.precisions[0]}, or choose another runtime.",
             )
-        if not installed(self.library):
-            raise MissingExtraError.of(self.library, self.extra)
+        if not installed(self.package):
+            raise MissingExtraError.of(self.package, self.extra)
 
 
 @cache

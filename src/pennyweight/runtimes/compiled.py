@@ -24,13 +24,13 @@ class Compiled(Runtime):
     formats: ClassVar[tuple[str, ...]] = ("torch",)
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
     load_s: ClassVar[float] = 60.0
-    library: ClassVar[str] = "torch"
+    package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
 
     def available(self) -> Verdict:
         """Whether PyTorch and the C++ compiler that Inductor calls are installed."""
-        if not installed(self.library):
-            return no(f"{self.library} is not installed: pennyweight[{self.extra}]")
+        if not installed(self.package):
+            return no(f"{self.package} is not installed: pennyweight[{self.extra}]")
         return YES if _compiler() else no("Inductor needs a C++ compiler: install g++, or name one in CXX")
 
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:

@@ -27,12 +27,12 @@ class OnnxRuntime(Runtime):
 
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    library: ClassVar[str] = "onnxruntime"
+    package: ClassVar[str] = "onnxruntime"
     extra: ClassVar[str] = "onnx"
 
     def available(self) -> Verdict:
         """Whether the library is installed."""
-        return YES if installed(self.library) else no(f"{self.library} is not installed: pennyweight[{self.extra}]")
+        return YES if installed(self.package) else no(f"{self.package} is not installed: pennyweight[{self.extra}]")
 
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:
         """Return a session for batches of any size; may be called from several threads at once."""

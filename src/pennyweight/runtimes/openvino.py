@@ -31,12 +31,12 @@ class OpenVino(Runtime):
     formats: ClassVar[tuple[str, ...]] = ("onnx", "openvino")
     trees: ClassVar[bool] = False
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
-    library: ClassVar[str] = "openvino"
+    package: ClassVar[str] = "openvino"
     extra: ClassVar[str] = "openvino"
 
     def available(self) -> Verdict:
         """Whether the library is installed."""
-        return YES if installed(self.library) else no(f"{self.library} is not installed: pennyweight[{self.extra}]")
+        return YES if installed(self.package) else no(f"{self.package} is not installed: pennyweight[{self.extra}]")
 
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:
         """Return a session; calls from several threads are answered one after the other."""

@@ -24,12 +24,12 @@ class SklearnRuntime(Runtime):
 
     formats: ClassVar[tuple[str, ...]] = ("sklearn",)
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    library: ClassVar[str] = "sklearn"
+    package: ClassVar[str] = "sklearn"
     extra: ClassVar[str] = "all"
 
     def available(self) -> Verdict:
         """Whether the library is installed."""
-        return YES if installed(self.library) else no("scikit-learn is not installed: pip install scikit-learn")
+        return YES if installed(self.package) else no("scikit-learn is not installed: pip install scikit-learn")
 
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:
         """Return a session for batches of any size that uses `serve.threads` threads."""

@@ -21,12 +21,12 @@ class Torch(Runtime):
 
     formats: ClassVar[tuple[str, ...]] = ("torch",)
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
-    library: ClassVar[str] = "torch"
+    package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
 
     def available(self) -> Verdict:
         """Whether the library is installed."""
-        return YES if installed(self.library) else no(f"{self.library} is not installed: pennyweight[{self.extra}]")
+        return YES if installed(self.package) else no(f"{self.package} is not installed: pennyweight[{self.extra}]")
 
     def load(self, artifact: Artifact, serve: ServeSpec) -> Session:
         """Return a session; the number of threads is PyTorch's own and holds for the whole process."""
