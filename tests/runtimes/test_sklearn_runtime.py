@@ -34,6 +34,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 
 from pennyweight import runtimes
 from pennyweight.backends.sklearn_arrays import encode
+from pennyweight.backends.sklearn_columns import with_columns
 from pennyweight.core import Artifact, ServeSpec
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.runtimes.sklearn_arrays import decode
@@ -123,6 +124,15 @@ def test_stored_regressors_answer_bit_by_bit_alike(model):
     x, y = values()
     model.fit(x, y)
     assert np.array_equal(answer(model, "values", x), model.predict(x))
+
+
+@pytest.mark.parametrize("rest", [[LogisticRegression()], [StandardScaler(), LogisticRegression()]])
+def test_a_step_that_only_chooses_columns_is_done_by_indexing_and_answers_alike(rest):
+    x, y = classes_of(2)
+    model = with_columns(make_pipeline(*rest), (1, 4), FEATURES).fit(x, y)
+    session = runtimes.load("sklearn").load(stored(model, "probabilities"), SERVE)
+    assert np.array_equal(session.predict(x), model.predict_proba(x))
+    assert not hasattr(session._call.__self__, "steps") or len(session._call.__self__.steps) == len(rest)
 
 
 def test_missing_values_take_the_same_branch_after_storing():

@@ -14,6 +14,8 @@ from pennyweight.control.stop import Budget, Prospect, worth
 from pennyweight.core import Cost, Form, Limits, Phase, Plan
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.search import Strategy, load, names
+from pennyweight.search.grid import simplest_first
+from pennyweight.search.lattice import Lattice
 
 ALL = ("bayes", "greedy", "grid", "halving")
 # full trials' worth, and how far above the cheapest there is the winner may be (the control is at about 8.5)
@@ -209,11 +211,12 @@ def test_greedy_takes_two_levers_at_once_where_one_makes_the_other_possible():
     assert found.plan.levers == (Round(8), Host("graph8"))
 
 
-def test_grid_takes_the_cheapest_on_paper_first():
+def test_grid_takes_what_promises_most_first():
     world = World(0, wobble=0.0)
-    usd = [run.predicted.usd for run in search(world, load("grid").start(world.scope))[1:]]
-    assert len(usd) > 5
-    assert usd == sorted(usd)
+    lattice = Lattice(world.scope, search(world, load("grid").start(world.scope), 1)[0].score)
+    promised = {point: lattice.worth_usd(point, lattice.origin) for point in simplest_first(lattice)}
+    first = search(world, load("grid").start(world.scope), 2)[1]
+    assert first.plan == lattice.plan(max(promised, key=promised.__getitem__))
 
 
 def test_grid_leaves_out_what_is_harsher_than_what_clearly_broke_the_floor():
@@ -229,7 +232,7 @@ def test_grid_is_lazy_on_a_lattice_that_could_never_be_listed():
     )
     runs = search(world, load("grid").start(world.scope), 3)
     assert len(runs) == 3
-    assert len(runs[1].plan.levers) == 12
+    assert 1 <= len(runs[1].plan.levers) <= 3
 
 
 def test_halving_gives_most_trials_a_ninth_of_the_data_and_few_all_of_it():

@@ -50,8 +50,10 @@ class SklearnRuntime(Runtime):
 @final
 class _SklearnSession:
     def __init__(self, model: Any, facts: dict[str, Any], threads: int) -> None:
+        kept, rest = _columns(model)
+        self._kept = kept
         self._call: Callable[[NDArray[Any]], NDArray[Any]] = (
-            model.predict if facts["outputs"] == "values" else model.predict_proba
+            rest.predict if facts["outputs"] == "values" else rest.predict_proba
         )
         if _uses_openmp(model):
             self._call = _limited(self._call, threads)
@@ -63,8 +65,20 @@ class _SklearnSession:
             raise BadInputError(
                 f"The model cannot answer an input of shape {x.shape}.", f"give rows of {self._shape[0]} features."
             )
-        answer = self._call(x.astype(np.float32, copy=False))
+        rows = x.astype(np.float32, copy=False)
+        answer = self._call(rows if self._kept is None else rows[:, self._kept])
         return answer[:, 0] if answer.ndim == 2 and answer.shape[1] == 1 else answer
+
+
+def _columns(model: Any) -> tuple[NDArray[np.intp] | None, Any]:
+    """The columns that a first step chooses, and what follows it.
+
+    Indexing does the same as that step, which costs more than most models: it checks its own settings at every call.
+    """
+    if not hasattr(model, "steps") or len(model.steps) < 2 or not hasattr(model.steps[0][1], "get_support"):
+        return None, model
+    rest = model.steps[1][1] if len(model.steps) == 2 else model[1:]
+    return np.flatnonzero(model.steps[0][1].get_support()), rest
 
 
 def _uses_openmp(model: Any) -> bool:
