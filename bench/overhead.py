@@ -2,7 +2,8 @@
 
 Processes are started in turn with an empty Python, the control, so that a slow machine shows in both. Planning walks
 the tree of all plans that the levers offer for the digits job: each plan grows from its parent by one lever, is written
-out as a spec and gets a predicted bill, from a predictor that knows nothing yet and from one that has seen 20 runs.
+out as a spec and gets a predicted bill, from a predictor that knows nothing yet and from one that has seen 20 runs. In
+every round it is a new one, which remembers no plan of the round before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -92,7 +94,7 @@ def planning(plans: int, rounds: int) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in predictors}
     for done in range(rounds + 1):
         for name, predictor in predictors.items():
-            rate = _rate(Plan(job), offered, predictor, plans)
+            rate = _rate(Plan(job), offered, replace(predictor), plans)
             rates[name] += [rate] if done else []
     return rates
 

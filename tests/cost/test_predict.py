@@ -172,7 +172,7 @@ def world(seed: int):
 
     def unit_s(spec: Spec) -> float:
         name = spec.serve.runtime
-        part = PREDICTOR._serving(spec, PREDICTOR._table(spec))[3]
+        part = PREDICTOR._serving(spec)[3]
         shape = 1 + 0.1 * math.sin(3 * math.log(spec.ops[0].n_out))
         seconds = shares[name] * shape * sum(part[:-1]) + calls[name] * part[-1]
         return seconds / spec.serve.batch * dice.uniform(0.98, 1.02)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as fn
 
 from pennyweight.core import DataSpec, Form, Spec
-from pennyweight.cost.count import count, params, weight_byte
+from pennyweight.cost.count import count, params
 from pennyweight.cost.table_module import table_of_module
 
 
@@ -107,4 +107,4 @@ def test_resizing_on_paper_is_removing_channels_for_real(name):
     assert paper.ops == real.ops
     assert count(paper) == count(real)
     assert count(paper).flop < count(spec).flop
-    assert (params(paper), weight_byte(paper)) == (params(real), weight_byte(real))
+    assert params(paper) == params(real)

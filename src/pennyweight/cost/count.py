@@ -31,7 +31,7 @@ def law(op: Op) -> tuple[float, float, float, float]:
     * MATMUL: ``2 · n_in · n_out`` per row; the second factor, `groups` times ``n_in · n_out`` values, is read too.
     * TREE: one FLOP per comparison (`positions` of them) and per leaf value added (`n_out`). A tree of `fan` nodes has
       ``(fan - 1) / 2`` splits of four values and ``(fan + 1) / 2`` leaves of `n_out` values.
-    * EMBED copies one row of its ``n_in × n_out`` table per position; its index is counted by `traffic`.
+    * EMBED copies one row of its ``n_in × n_out`` table per position; its index is counted where bytes are.
     * NORM, POINTWISE, POOL, SOFTMAX, COPY: no FLOP; `intake` values are read for each that is written.
     """
     kind = op.kind
@@ -64,18 +64,13 @@ def weights(op: Op) -> float:
     return (law(op)[1] + op.per_out * op.n_out) * op.times
 
 
-def traffic(op: Op, batch: int = 1) -> float:
-    """Bytes that the row moves for one example of a `batch`: weights, shared by the batch, and activations in and out.
-
-    A table of embeddings and a tree are touched only where they are read: each position (comparison) one row (split),
-    and never more than the whole of it per batch.
-    """
-    _, matrix, read, written = law(op)
-    return _moved(op, matrix, read + written, batch)
-
-
 def per_row(ops: Iterable[Op], batch: int = 1) -> list[tuple[float, float]]:
-    """For each row, the FLOP and the bytes moved for one example of a `batch`."""
+    """For each row, the FLOP and the bytes moved for one example of a `batch`.
+
+    Bytes are those of the weights, shared by the batch, and of the activations in and out. A table of embeddings and a
+    tree are touched only where they are read: each position (comparison) one row (split), and never more than the whole
+    of it per batch.
+    """
     found = []
     for op in ops:
         flops, matrix, read, written = law(op)
@@ -107,28 +102,15 @@ def count_training(spec: Spec) -> Count:
     feature.
     """
     rows = spec.data.rows * spec.train.epochs
-    learned = _passes(tuple(op for op in spec.ops if op.kind is not _TREE), spec.train.batch, rows)
+    learned = per_row([op for op in spec.ops if op.kind is not _TREE], spec.train.batch)
+    passed = Count(flop=sum(flops for flops, _ in learned), hbm_byte=sum(byte for _, byte in learned))
     grown = sum(op.times * op.positions * op.n_in for op in spec.ops if op.kind is _TREE) * spec.data.rows
-    return learned + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8)
-
-
-def count_tuning(spec: Spec) -> Count:
-    """What compressing takes: `spec.tune_rows` examples, each passed forward and backward in training batches."""
-    return _passes(spec.ops, spec.train.batch, spec.tune_rows)
+    return passed * (_PASSES * rows) + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8)
 
 
 def params(spec: Spec) -> float:
     """Stored values of the model, running statistics included."""
     return sum(weights(op) for op in spec.ops)
-
-
-def weight_byte(spec: Spec) -> float:
-    """Bytes of the weights in memory, as the arithmetic holds them."""
-    total = 0.0
-    for op in spec.ops:
-        beside = op.per_out * op.n_out * _beside_bits(op.weight_bits)
-        total += (law(op)[1] * op.weight_bits + beside) * op.times
-    return total / 8
 
 
 def disk_byte(spec: Spec) -> float:
@@ -139,11 +121,6 @@ def disk_byte(spec: Spec) -> float:
     of 3%. What would be larger than the dense matrix is stored dense.
     """
     return sum(_stored(op, law(op)[1]) for op in spec.ops) / 8
-
-
-def _passes(ops: tuple[Op, ...], batch: int, rows: float) -> Count:
-    done = per_row(ops, batch)
-    return Count(flop=sum(flops for flops, _ in done), hbm_byte=sum(byte for _, byte in done)) * (_PASSES * rows)
 
 
 def _stored(op: Op, matrix: float) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from operator import mul
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pennyweight.catalog import load_efficiency
 from pennyweight.core import Basis, Bill, Cost, Form
-from pennyweight.cost.count import disk_byte
+from pennyweight.cost.known import Known, keep
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
-from pennyweight.cost.roofline import Ceiling, Table
+from pennyweight.cost.roofline import Ceiling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     # What a figure is made of: its target, runtime and group, its parts, and its place among neighbours.
     Facts = tuple[str, str, str, tuple[float, ...], tuple[float, ...]]
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-_95 = 1.96
 _COPIES = 2.0  # a runtime keeps the weights as read and as its kernels want them
-_REMEMBERED = 4096
 _UNMEASURED_SD = 0.7  # of the logarithm, where not even the machine's ceilings were measured
 
 
@@ -55,7 +51,7 @@ class Guess:
     sd: float
 
 
-_NOTHING = Guess(0.0, 0.0)
+_NOTHING = Cost(), 0.0
 
 
 @dataclass(frozen=True)
@@ -71,48 +67,37 @@ class Predictor:
     machine: Device
     sheet: PriceSheet
     learned: Learned = field(default_factory=Learned)
-    _ceilings: dict[tuple[str, str, bool], tuple[Ceiling, Efficiency]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _known: dict[tuple[object, ...], tuple[object, Guess]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _tables: dict[int, Table] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: Known = field(default_factory=Known, init=False, repr=False, compare=False)
 
     def predict(self, spec: Spec, demand: Demand, trained: Spec | None = None) -> Bill:
         """The bill of `spec` over the horizon; `trained` is the spec as it stands when it is trained (default: `spec`).
 
         Its error is the relative half-width of a 95% interval: the standard deviations of the lines, as independent.
         """
-        table = self._table(spec)
-        call = self._guess(self._serving(spec, table))
-        unit_s = call.value / spec.serve.batch
-        train = self.training(trained or spec)
-        tune = self.tuning(spec) if spec.tune_rows else _NOTHING
-        held_byte = self._guess(self._holding(spec, table)).value
-        costs = (self._cost(unit_s, spec.serve.threads), self._cost(train.value, 1), self._cost(tune.value, 1))
-        guessed = bill(Basis.PREDICTED, demand, Parts(*costs, held_byte, None, table.disk_byte), self.sheet)
-        (_, training), (_, compressing), (_, serving), (_, storing) = guessed.lines
-        off = (training.usd * train.sd) ** 2 + (compressing.usd * tune.sd) ** 2 + (serving.usd * call.sd) ** 2
-        usd = training.usd + compressing.usd + serving.usd + storing.usd
-        return Bill(Basis.PREDICTED, guessed.lines, _95 * math.sqrt(off) / usd if usd else 0.0, guessed.unit)
+        unit, unit_sd, held_byte = self._answering(spec)
+        train, train_sd = self._training(trained or spec)
+        tune, tune_sd = self._tuning(spec) if spec.tune_rows else _NOTHING
+        parts = Parts(unit, train, tune, held_byte, None, self._known.tables.of(spec).disk_byte)
+        return bill(Basis.PREDICTED, demand, parts, self.sheet, (train_sd, tune_sd, unit_sd))
 
     def unit(self, spec: Spec) -> Guess:
         """CPU seconds of one prediction."""
-        call = self._guess(self._serving(spec, self._table(spec)))
-        return Guess(call.value / spec.serve.batch, call.sd)
+        cost, sd, _ = self._answering(spec)
+        return Guess(cost.device_s, sd)
 
     def training(self, spec: Spec) -> Guess:
         """CPU seconds of training from scratch."""
-        return self._once("train", spec, spec.data.rows * spec.train.epochs)
+        cost, sd = self._training(spec)
+        return Guess(cost.device_s, sd)
 
     def tuning(self, spec: Spec) -> Guess:
         """CPU seconds of the passes that compressing takes."""
-        return self._once("tune", spec, spec.tune_rows)
+        cost, sd = self._tuning(spec)
+        return Guess(cost.device_s, sd)
 
     def memory(self, spec: Spec) -> Guess:
         """Bytes held while serving: what the runtime holds without a model, and the stored model twice."""
-        return self._guess(self._holding(spec, self._table(spec)))
+        return self._guess(self._holding(spec))
 
     def learn(self, observations: Sequence[Observation]) -> Predictor:
         """A predictor that has also seen these; what they did not measure is skipped."""
@@ -120,39 +105,54 @@ class Predictor:
         return Predictor(self.machine, self.sheet, self.learned.with_samples(samples))
 
     def _samples(self, seen: Observation) -> Iterator[Sample]:
-        spec, table = seen.spec, self._table(seen.spec)
+        spec, trained = seen.spec, seen.trained or seen.spec
         if seen.unit_s:
-            yield Sample(*self._serving(spec, table), seen.unit_s * spec.serve.batch)
+            yield Sample(*self._serving(spec), seen.unit_s * spec.serve.batch)
         if seen.train_s:
-            trained = seen.trained or spec
-            rows = trained.data.rows * trained.train.epochs
-            yield Sample(*self._passing("train", trained, rows), seen.train_s)
+            yield Sample(*self._passing("train", trained, trained.data.rows * trained.train.epochs), seen.train_s)
         if seen.tune_s and spec.tune_rows:
             yield Sample(*self._passing("tune", spec, spec.tune_rows), seen.tune_s)
         if seen.memory_byte:
-            yield Sample(*self._holding(spec, table), seen.memory_byte)
+            yield Sample(*self._holding(spec), seen.memory_byte)
 
-    def _once(self, target: str, spec: Spec, rows: float) -> Guess:
-        """What passing `rows` through training takes; plans that differ in serving alone ask for the same again."""
-        key = (target, id(spec.ops), id(spec.train), spec.form, rows)
-        known = self._known.get(key)
+    def _answering(self, spec: Spec) -> tuple[Cost, float, float]:
+        """What a prediction costs, the standard deviation of the logarithm of that, and the bytes held meanwhile."""
+        serve = spec.serve
+        question = (self._known.tables.of(spec), serve)
+        known = self._known.answering.get(question)
         if known is None:
-            # What is remembered keeps its key alive, whose numbers would otherwise be given to other objects.
-            known = ((spec.ops, spec.train), self._guess(self._passing(target, spec, rows)))
-            _remember(self._known, key, known)
-        return known[1]
+            call, held = self._guess(self._serving(spec)), self._guess(self._holding(spec))
+            cost = self._cost(call.value / serve.batch, serve.threads)
+            known = keep(self._known.answering, question, (cost, call.sd, held.value))
+        return known
+
+    def _training(self, spec: Spec) -> tuple[Cost, float]:
+        return self._passes("train", spec, spec.data.rows * spec.train.epochs)
+
+    def _tuning(self, spec: Spec) -> tuple[Cost, float]:
+        return self._passes("tune", spec, spec.tune_rows)
+
+    def _passes(self, target: str, spec: Spec, rows: float) -> tuple[Cost, float]:
+        """What passing `rows` through training costs, and the standard deviation of the logarithm of that."""
+        question = (target, self._known.tables.of(spec), spec.form, spec.train, rows)
+        known = self._known.passing.get(question)
+        if known is None:
+            guess = self._guess(self._passing(target, spec, rows))
+            known = keep(self._known.passing, question, (self._cost(guess.value, 1), guess.sd))
+        return known
 
     def _guess(self, facts: Facts) -> Guess:
         learned, (target, runtime, group, parts, place) = self.learned, facts
         if not learned.knows(target):
             return Guess(sum(parts), PRIOR_SD if self.machine.measured else _UNMEASURED_SD)
-        fit = learned.fit(target)
-        log, sd = fit.correct(group, place)
+        fit, where = learned.fit(target), (target, group, place)
+        corrections = self._known.corrections
+        log, sd = corrections.get(where) or keep(corrections, where, fit.correct(group, place))
         return Guess(sum(map(mul, fit.factors(runtime, group, len(parts)), parts)) * math.exp(log), sd)
 
-    def _serving(self, spec: Spec, table: Table) -> Facts:
+    def _serving(self, spec: Spec) -> Facts:
         """What a call is made of."""
-        serve = spec.serve
+        serve, table = spec.serve, self._known.tables.of(spec)
         ceiling, prior = self._ceiling(serve.runtime, serve.precision, whole=table.is_whole)
         parts = ceiling.forward(table, serve.batch)
         if serve.threads > 1:
@@ -162,42 +162,29 @@ class Predictor:
 
     def _passing(self, target: str, spec: Spec, rows: float) -> Facts:
         """What passing `rows` forward and backward is made of."""
-        table = self._table(spec)
+        table = self._known.tables.of(spec)
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
         ceiling, _ = self._ceiling(runtime, spec.train.precision)
         parts = ceiling.learn(table, spec.train.batch, rows)
         place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)) / 4)
         return target, runtime, ceiling.name, tuple(parts), place
 
-    def _holding(self, spec: Spec, table: Table) -> Facts:
+    def _holding(self, spec: Spec) -> Facts:
         """What the memory of serving is made of."""
         runtime = spec.serve.runtime
         empty_byte = self._ceiling(runtime, spec.serve.precision)[1].memory_byte
-        return "memory", runtime, runtime, (empty_byte, _COPIES * table.disk_byte), ()
-
-    def _table(self, spec: Spec) -> Table:
-        found = self._tables.get(id(spec.ops))
-        if found is None:
-            found = Table(spec.ops, disk_byte(spec))  # holds on to the operators, so their number stays theirs
-            _remember(self._tables, id(spec.ops), found)
-        return found
+        return "memory", runtime, runtime, (empty_byte, _COPIES * self._known.tables.of(spec).disk_byte), ()
 
     def _ceiling(self, runtime: str, precision: str, *, whole: bool = False) -> tuple[Ceiling, Efficiency]:
         key = (runtime, precision, whole)
-        found = self._ceilings.get(key)
+        found = self._known.ceilings.get(key)
         if found is None:
             name, table = f"{runtime}/{precision}{'/int8' if whole else ''}", load_efficiency()
             nearest = (name, f"{runtime}/float32/int8" if whole else "", f"{runtime}/{precision}", runtime, "*")
             prior = next(table[each] for each in nearest if each in table)
-            found = self._ceilings[key] = (Ceiling.of(self.machine, name, prior), prior)
+            found = self._known.ceilings[key] = (Ceiling.of(self.machine, name, prior), prior)
         return found
 
     def _cost(self, cpu_s: float, threads: int) -> Cost:
         wall_s = cpu_s / min(threads, self.machine.cores)
         return Cost(cpu_s, wall_s, self.machine.joule(cpu_s, wall_s))
-
-
-def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
-    if len(memory) >= _REMEMBERED:
-        memory.clear()
-    memory[key] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,15 @@ from pennyweight.core import Basis, Bill, Cost, Phase
 if TYPE_CHECKING:
     from pennyweight.core import Demand
 
+    Sds = tuple[float, float, float]
+
 __all__ = ["Parts", "PriceSheet", "bill", "load_prices", "measured_bill", "price", "storage"]
 
 _HOUR_S = 3600.0
 _KWH_J = 3.6e6
 _GB = 1e9
 _MONTH_DAY = 30.0
+_95 = 1.96
 NOTHING = Cost()
 
 
@@ -55,21 +59,27 @@ def storage(disk_byte: float, days: float, sheet: PriceSheet) -> Cost:
     return Cost(usd=disk_byte / _GB * sheet.disk_gb_month_usd * days / _MONTH_DAY)
 
 
-def bill(basis: Basis, demand: Demand, parts: Parts, sheet: PriceSheet) -> Bill:
+def bill(basis: Basis, demand: Demand, parts: Parts, sheet: PriceSheet, sds: Sds | None = None) -> Bill:
     """The bill of the horizon: train + compress + ``unit · demand.predictions`` + storage for ``demand.days``.
 
-    The one place where parts become a bill, so predicted and measured ones follow the same arithmetic.
+    The one place where parts become a bill, so predicted and measured ones follow the same arithmetic. Where training,
+    compressing and serving are only known up to standard deviations of their logarithms, `sds`, these make the error.
     """
     memory_byte = parts.memory_byte
     train_byte = memory_byte if parts.train_byte is None else parts.train_byte
     unit = price(parts.unit, memory_byte, sheet)
-    lines = (
-        (Phase.TRAIN, price(parts.train, train_byte, sheet)),
-        (Phase.COMPRESS, price(parts.tune, train_byte, sheet)),
-        (Phase.SERVE, unit * demand.predictions),
-        (Phase.STORE, storage(parts.disk_byte, demand.days, sheet)),
-    )
-    return Bill(basis, lines, parts.error, unit)
+    train, tune = price(parts.train, train_byte, sheet), price(parts.tune, train_byte, sheet)
+    serve, store = unit * demand.predictions, storage(parts.disk_byte, demand.days, sheet)
+    error = parts.error if sds is None else _error(sds, train.usd, tune.usd, serve.usd, store.usd)
+    lines = ((Phase.TRAIN, train), (Phase.COMPRESS, tune), (Phase.SERVE, serve), (Phase.STORE, store))
+    return Bill(basis, lines, error, unit)
+
+
+def _error(sds: Sds, train_usd: float, tune_usd: float, serve_usd: float, store_usd: float) -> float:
+    """The relative half-width of a 95% interval of the sum, the lines taken as independent."""
+    usd = train_usd + tune_usd + serve_usd + store_usd
+    off = (train_usd * sds[0]) ** 2 + (tune_usd * sds[1]) ** 2 + (serve_usd * sds[2]) ** 2
+    return _95 * math.sqrt(off) / usd if usd else 0.0
 
 
 def measured_bill(demand: Demand, parts: Parts, sheet: PriceSheet) -> Bill:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pennyweight.catalog import Device, Efficiency
     from pennyweight.core import Op
 
-    Row = tuple[Kind, float, float, bool, int, int]
+    Row = tuple[int, float, float, bool, int, int]
 
 KINDS = tuple(Kind)
 # The parts of a prediction: seconds of each kind; what ragged widths add to working and to moving kinds; all operators'
@@ -21,6 +21,7 @@ KINDS = tuple(Kind)
 PARTS = len(KINDS) + 4
 RAGGED_WORK, RAGGED_MOVE, OWN, CALL = range(len(KINDS), PARTS)
 _EVEN = PARTS  # where what no part wants is put
+_AT = {kind: at for at, kind in enumerate(KINDS)}
 _LANES = 16  # float32 numbers in the widest vector register; kernels work on channels in blocks of as many
 _FEW = 4  # input channels that kernels for images take as they are
 _WHOLE_BITS = 8
@@ -50,12 +51,15 @@ class Table:
         self._places: dict[int, tuple[float, ...]] = {}
 
     def rows(self, batch: int) -> list[Row]:
-        """Each row as kind, FLOP and bytes of a call on `batch` examples, whole-number arithmetic or not, and so on."""
+        """Each row as a call on `batch` examples has it.
+
+        The place of its kind, FLOP, bytes, whole-number arithmetic or not, the part for a ragged width, times.
+        """
         found = self._rows.get(batch)
         if found is None:
             found = self._rows[batch] = [
                 (
-                    op.kind,
+                    _AT[op.kind],
                     flop * work * batch,
                     byte * move * batch,
                     op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS,
@@ -111,12 +115,12 @@ def _up(width: int) -> float:
 class Ceiling:
     """Seconds per FLOP (in the precision asked for, and in whole numbers), per byte and per operator, by kind.
 
-    `rates` has for each kind its place among the parts and these four; `ragged_work` and `ragged_move` are what a
+    `rates` has these four for each kind, in the order of `KINDS`; `ragged_work` and `ragged_move` are what a
     ragged width adds, as a share of the seconds of what works and what moves; `call_s` is the overhead of a call.
     """
 
     name: str
-    rates: dict[Kind, tuple[int, float, float, float, float]]
+    rates: tuple[tuple[float, float, float, float], ...]
     ragged_work: float
     ragged_move: float
     call_s: float
@@ -129,13 +133,13 @@ class Ceiling:
         """
         runtime, precision = name.split("/")[:2]
         scale = (device.call_s[runtime] + 2 * device.op_s[runtime]) / prior.probe_s if runtime in device.op_s else 1.0
-        rates = {}
-        for index, kind in enumerate(KINDS):
+        rates = []
+        for kind in KINDS:
             share = prior.share[kind]
             whole = 1 / (device.rate("int8") * share)
             real = 1 / (device.rate(precision) * share)
-            rates[kind] = (index, real, whole, 1 / (device.hbm_byte_s * share), prior.op_s[kind] * scale)
-        return cls(name, rates, prior.ragged_work, prior.ragged_move, prior.call_s * scale)
+            rates.append((real, whole, 1 / (device.hbm_byte_s * share), prior.op_s[kind] * scale))
+        return cls(name, tuple(rates), prior.ragged_work, prior.ragged_move, prior.call_s * scale)
 
     def forward(self, table: Table, batch: int) -> list[float]:
         """CPU seconds of one call on `batch` examples, part by part: ``max(flop / rate, byte / bandwidth) / share``.
@@ -143,12 +147,12 @@ class Ceiling:
         An operator whose weights and activations have at most eight bits runs at the rate of whole numbers.
         """
         parts, rates = [0.0] * (PARTS + 1), self.rates
-        for kind, flop, byte, is_whole, ragged, times in table.rows(batch):
-            index, real, whole, moved, own = rates[kind]
+        for at, flop, byte, is_whole, ragged, times in table.rows(batch):
+            real, whole, moved, own = rates[at]
             worked_s = flop * (whole if is_whole else real)
             moved_s = byte * moved
             taken_s = max(moved_s, worked_s)
-            parts[index] += taken_s
+            parts[at] += taken_s
             parts[ragged] += taken_s
             parts[OWN] += own * times
         parts[RAGGED_WORK] *= self.ragged_work
@@ -167,9 +171,9 @@ class Ceiling:
         steps = rows / batch
         parts = [_PASSES * steps * each for each in parts[:CALL]] + [steps * parts[CALL]]
         if grown:
-            index, real, _, moved, own = self.rates[_TREE]
+            real, _, moved, own = self.rates[_AT[_TREE]]
             compared = sum(op.times * op.positions * op.n_in for op in grown) * rows
-            parts[index] += compared * max(real, _TREE_BYTE * moved)
+            parts[_AT[_TREE]] += compared * max(real, _TREE_BYTE * moved)
             parts[OWN] += own * sum(op.times for op in grown)
             parts[CALL] = self.call_s
         return parts

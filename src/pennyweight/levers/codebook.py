@@ -63,7 +63,7 @@ class Codebook(Lever):
 
     def rewrite(self, spec: Spec) -> Spec:
         """Lower the bits that a stored weight takes (its share of the table included); add the rows of training."""
-        return tuned(spec.map(lambda op: replace(op, disk_bits=self._bits(op) or op.disk_bits)), self.epochs)
+        return tuned(spec.map(self._shared), self.epochs)
 
     def pull(self, work: Work) -> Work:
         """Cluster every matrix, then train the shared values on the training split."""
@@ -75,6 +75,10 @@ class Codebook(Lever):
         sharing(model)
         model = retrain(model, work, self.epochs, teacher=backends.load("torch").predict, after_step=sharing)
         return work.having(model=model, spec=self.rewrite(work.spec))
+
+    def _shared(self, op: Op) -> Op:
+        bits = self._bits(op)
+        return replace(op, disk_bits=bits) if bits else op
 
     def _bits(self, op: Op) -> float:
         """Bits per stored weight of the row, its share of the table included; 0 if the row stays as it is."""

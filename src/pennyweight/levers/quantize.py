@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _HOW = ("static", "dynamic", "blocks")
 _FEWEST_ROWS = 16
+_PRODUCTS = frozenset({Kind.CONV, Kind.LINEAR})
+_PASSED_ON = frozenset({Kind.POINTWISE, Kind.POOL, Kind.COPY})
 _BATCH_NORM = 4  # values per channel: scale, shift, running mean, running variance
 
 
@@ -74,14 +76,14 @@ class Quantize(Lever):
 
     def fits(self, spec: Spec) -> Verdict:
         """Fits networks that still compute in floats."""
-        products = [op for op in spec.ops if op.kind in {Kind.CONV, Kind.LINEAR}]
+        products = [op for op in spec.ops if op.kind in _PRODUCTS]
         if spec.form is Form.ESTIMATOR:
             return no("a scikit-learn estimator has no layers to quantise; prune_trees or sparse_code make it smaller")
         if not products:
             return no("the model has no convolution and no matrix of weights")
         if any(op.weight_bits <= 8 or op.act_bits <= 8 for op in products):
             return no("the model is quantised already; pull quantize once")
-        if not any(self._changes(spec, op) for op in spec.ops):
+        if not any(self._changes(op, products[0]) for op in products):
             return no("the only convolution is the first one, which stays float; set float_stem to False")
         return YES
 
@@ -121,15 +123,16 @@ class Quantize(Lever):
         """
         kept: list[Op] = []
         whole, convolves = False, self.how == "static" and spec.has(Kind.CONV)
+        first = next(op for op in spec.ops if op.kind in _PRODUCTS)
         for op in spec.ops:
             last = kept[-1] if kept else None
             if op.kind is Kind.NORM and op.per_out == _BATCH_NORM and last is not None and last.kind is Kind.CONV:
                 kept[-1] = replace(last, per_out=1)
-            elif self._changes(spec, op):
+            elif self._changes(op, first):
                 kept.append(self._narrow(op))
                 whole = self.how == "static"
             elif not (whole and last is not None and op.kind is Kind.POINTWISE and op.intake == 1):
-                whole = whole and convolves and op.kind in {Kind.POINTWISE, Kind.POOL, Kind.COPY}
+                whole = whole and convolves and op.kind in _PASSED_ON
                 kept.append(replace(op, act_bits=8) if whole else op)
         return tuple(kept)
 
@@ -137,10 +140,9 @@ class Quantize(Lever):
         act_bits = 8 if self.how == "static" else op.act_bits
         return replace(op, weight_bits=self.bits, disk_bits=self.bits, act_bits=act_bits, density=1.0)
 
-    def _changes(self, spec: Spec, op: Op) -> bool:
+    def _changes(self, op: Op, first: Op) -> bool:
         if op.kind is Kind.LINEAR:
             return True
-        first = next(each for each in spec.ops if each.kind in {Kind.CONV, Kind.LINEAR})
         return op.kind is Kind.CONV and self.how == "static" and not (self.float_stem and op is first)
 
 

@@ -61,24 +61,25 @@ class Runtime(Lever):
     def fits(self, spec: Spec) -> Verdict:
         """Fits if the model, as it is by now, can be written in a format that the runtime loads."""
         kind = runtimes.load(self.to)
-        if not _WRITTEN[spec.form] & {*kind.formats}:
+        if _WRITTEN[spec.form].isdisjoint(kind.formats):
             what = {Form.GRAPH: "a quantised graph", Form.MODULE: "a torch module"}.get(spec.form, "an estimator")
             return no(f"{self.to} loads {' or '.join(kind.formats)}, and {what} cannot be written as that")
-        if spec.has(Kind.TREE) and not kind.trees:
+        if not kind.trees and spec.has(Kind.TREE):
             return no(f"{self.to} has no operator for trees; use onnxruntime")
-        if self._serve(spec.serve) == spec.serve:
+        if self._serves(spec.serve):
             return no(f"{self.to} in {self.precision} on {self.threads} threads is what serves it already")
         return kind.available() and YES
 
     def rewrite(self, spec: Spec) -> Spec:
         """Change who serves; what there is to compute stays, how fast that goes is the predictor's to know."""
-        return replace(spec, serve=self._serve(spec.serve))
+        serve = replace(spec.serve, runtime=self.to, precision=self.precision, threads=self.threads)
+        return replace(spec, serve=serve)
 
     def pull(self, work: Work) -> Work:
         """Name the runtime; the engine exports the model to it and loads it there."""
-        if self._serve(work.spec.serve) == work.spec.serve:
+        if self._serves(work.spec.serve):
             raise NoEffectError(f"{self.to} serves it already.", "choose another runtime, precision or thread count.")
         return work.having(spec=self.rewrite(work.spec))
 
-    def _serve(self, serve: ServeSpec) -> ServeSpec:
-        return replace(serve, runtime=self.to, precision=self.precision, threads=self.threads)
+    def _serves(self, serve: ServeSpec) -> bool:
+        return (serve.runtime, serve.precision, serve.threads) == (self.to, self.precision, self.threads)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pennyweight.core import Job, Spec, Verdict, Work
 
+_MATRICES = frozenset({Kind.CONV, Kind.LINEAR})
 _SMALLEST = 256
 _RAMP = 0.6  # of all steps; the rest is for settling
 _EVERY = 8  # steps between two looks at which weights are smallest
@@ -83,8 +84,7 @@ class Sparsify(Lever):
 
     def _zeros(self, op: Op) -> int:
         """How many weights of ONE of the row's matrices become zero; 0 if it stays as it is."""
-        size = weights_of_one(op)
-        if op.kind not in {Kind.CONV, Kind.LINEAR} or size < _SMALLEST:
+        if op.kind not in _MATRICES or (size := weights_of_one(op)) < _SMALLEST:
             return 0
         if self.pattern == _TWO_FOUR:
             zeros = size // 2 if (op.n_in * op.fan // op.groups) % 4 == 0 else 0

@@ -52,8 +52,8 @@ class Local:
     def at(self, group: str, place: tuple[float, ...]) -> tuple[float, float]:
         """Mean and standard deviation of the logarithm of measured / predicted at a new place."""
         near = _covariance(self.places - place, self.heights.get(group, self.heights[""]))
-        spread = PRIOR_SD**2 - float(near @ self.inverse @ near)
-        return float(near @ self.weights), math.sqrt(max(spread, 0.0) + _NOISE**2)
+        spread = PRIOR_SD**2 - float(near.dot(self.inverse).dot(near))
+        return float(near.dot(self.weights)), math.sqrt(max(spread, 0.0) + _NOISE**2)
 
 
 def _heights(groups: Sequence[str], name: str) -> NDArray[np.float64]:
@@ -62,6 +62,6 @@ def _heights(groups: Sequence[str], name: str) -> NDArray[np.float64]:
 
 def _covariance(away: NDArray[np.float64], heights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The covariances (n,) of a place with the samples that lie `away` (n, d) from it."""
-    squared = np.einsum("ij,ij->i", away, away)
-    found: NDArray[np.float64] = np.einsum("ij,ij->i", np.exp(np.multiply.outer(squared, _NARROW)), heights)
+    squared = np.vecdot(away, away)
+    found: NDArray[np.float64] = np.vecdot(np.exp(np.multiply.outer(squared, _NARROW)), heights)
     return found
