@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sysconfig
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,8 +23,12 @@ from pennyweight.data.splits import Arrays, Splits
 from pennyweight.errors import BadInputError
 from pennyweight.jobs import torch_job
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CONTEXT = 256
 DEFAULT_CHARACTERS = 1_200_000
+LEAST = 320 * CONTEXT  # a tenth of it must hold enough windows to certify anything
 TRAINING = TrainSpec(
     epochs=2,
     batch=16,
@@ -161,6 +167,17 @@ class Maker:
         """A fresh network."""
         return CharGPT(self.shape)
 
+    def students(self) -> dict[str, Callable[[], CharGPT]]:
+        """What the search may train instead: two thirds of the heads, of the layers as well, and half of both."""
+        layers, heads = self.shape.layers, self.shape.heads
+        sizes = {(layers, 2 * heads // 3), (2 * layers // 3, 2 * heads // 3), (layers // 2, heads // 2)}
+        made = {}
+        for deep, many in sorted(sizes, reverse=True):
+            wide = many * self.shape.width // heads
+            if min(deep, many) > 0:
+                made[f"{deep}x{wide}"] = partial(self.student, deep, wide)
+        return made
+
     def student(self, layers: int, width: int) -> CharGPT:
         """A fresh network of another size, its heads as wide as the teacher's."""
         heads = max(1, width * self.shape.heads // self.shape.width)
@@ -177,8 +194,8 @@ def read_text(data: Path | None) -> str:
         text = data.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{data} cannot be read as text ({error}).", "give a UTF-8 text file.") from None
-    if len(text) < 40 * CONTEXT:
-        raise BadInputError(f"{data} holds {len(text)} characters.", f"give at least {40 * CONTEXT}.")
+    if len(text) < LEAST:
+        raise BadInputError(f"{data} holds {len(text)} characters.", f"give at least {LEAST}.")
     return text
 
 

@@ -120,8 +120,20 @@ class ServeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Heir:
+    """A network of another shape, counted, that could be trained to take the place of one with the operators `of`."""
+
+    name: str
+    ops: tuple[Op, ...]
+    of: tuple[Op, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """The whole job on paper; levers rewrite it. `tune_rows` is the number of example passes spent compressing."""
+    """The whole job on paper; levers rewrite it. `tune_rows` is the number of example passes spent compressing.
+
+    `heirs` are an offer and no part of what would run: they do not count in comparisons and are not stored.
+    """
 
     form: Form
     ops: tuple[Op, ...]
@@ -129,6 +141,7 @@ class Spec:
     train: TrainSpec = field(default_factory=TrainSpec)
     serve: ServeSpec = field(default_factory=ServeSpec)
     tune_rows: float = 0.0
+    heirs: tuple[Heir, ...] = field(default=(), compare=False, repr=False, metadata={"stored": False})
 
     def __post_init__(self) -> None:
         if not self.ops:
@@ -153,6 +166,10 @@ class Spec:
     def map(self, change: Callable[[Op], Op], *kinds: Kind) -> Self:
         """Apply `change` to every operator (of the given kinds, if any are given)."""
         return replace(self, ops=tuple(change(op) if not kinds or op.kind in kinds else op for op in self.ops))
+
+    def heir(self, name: str) -> Heir | None:
+        """The heir of that name, None if there is none or the operators are no longer those it was offered for."""
+        return next((each for each in self.heirs if each.name == name and each.of == self.ops), None)
 
     def has(self, *kinds: Kind) -> bool:
         """Whether any operator is of one of these kinds."""

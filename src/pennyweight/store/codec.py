@@ -6,7 +6,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from itertools import starmap
@@ -43,7 +43,10 @@ def from_json(hint: type[_T], text: str | bytes) -> _T:
 
 
 def plain(value: object) -> Any:
-    """Turn a value into dictionaries, lists, text and numbers; a number that is not finite becomes its name."""
+    """Turn a value into dictionaries, lists, text and numbers; a number that is not finite becomes its name.
+
+    Fields that say ``"stored": False`` in their metadata are left out.
+    """
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, bool | str):
@@ -55,7 +58,7 @@ def plain(value: object) -> Any:
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value) if each.init}
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value) if _is_stored(each)}
     raise BadInputError(
         f"A {type(value).__name__} cannot be kept as JSON.", "keep numbers, text, and lists or dictionaries of them."
     )
@@ -67,6 +70,11 @@ def build(hint: type[_T], data: object) -> _T:
     Raises `CorruptError` for anything that does not fit, unknown fields included.
     """
     return cast("_T", _build(hint, data))
+
+
+def _is_stored(each: Field[Any]) -> bool:
+    """Whether a field is part of what is written: not if it is worked out, or says so in its metadata."""
+    return each.init and each.metadata.get("stored", True)
 
 
 def _number(value: Real) -> int | float | str:
@@ -119,7 +127,7 @@ def _dataclass(hint: type[object], data: object) -> object:
     if not isinstance(data, dict):
         raise _wrong(hint, data)
     hints = _hints(cast("Any", hint))
-    known = {each.name: each for each in fields(cast("Any", hint)) if each.init}
+    known = {each.name: each for each in fields(cast("Any", hint)) if _is_stored(each)}
     unknown = sorted(set(data) - set(known))
     missing = [
         name

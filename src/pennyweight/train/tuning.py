@@ -26,12 +26,17 @@ _FLOAT_BYTE = 4
 
 def copy_of(work: Work, what: str) -> nn.Module:
     """A deep copy of the work's trained module, for `what` ("Pruning") to change; refuses what is none."""
+    must_be_trained(work, what)
+    model: nn.Module = copy.deepcopy(work.model)
+    return model.requires_grad_(True).eval()
+
+
+def must_be_trained(work: Work, what: str) -> None:
+    """Refuse, for `what` ("Pruning"), a work whose model is no trained module."""
     if work.spec.form is not Form.MODULE:
         raise BadInputError(f"{what} needs a torch module, not a {work.spec.form.value}.", "do it before quantising.")
     if not work.trained:
         raise BadInputError(f"{what} needs a trained network.", "train it first.")
-    model: nn.Module = copy.deepcopy(work.model)
-    return model.requires_grad_(True).eval()
 
 
 def tuning(train: TrainSpec, epochs: float) -> TrainSpec:
