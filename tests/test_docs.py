@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pennyweight
-from pennyweight import levers
+from pennyweight import evals, levers
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,6 +75,13 @@ def test_every_exit_code_is_documented():
 def test_every_public_name_is_documented():
     text = (ROOT / "docs/reference/python.md").read_text()
     for name in pennyweight.__all__:
+        assert f"`{name}`" in text, name
+
+
+def test_every_metric_is_on_the_page_about_quality():
+    text = (ROOT / "docs/howto/quality.md").read_text()
+    assert len(evals.names()) >= 15
+    for name in evals.names():
         assert f"`{name}`" in text, name
 
 

@@ -88,7 +88,7 @@ def test_values_and_tokens_are_told_by_metric_and_labels():
     values = torch_job("values", lambda: nn.Linear(4, 1), (x, x.sum(1)), Floor("rmse", 0.1, Slack.RATIO))
     assert values.spec.data.task is Task.REGRESS
     assert values.material.splits.train.y.dtype == np.float32
-    tokens = np.random.default_rng(0).integers(0, 7, (60, 5), dtype=np.uint8)
+    tokens = np.random.default_rng(0).integers(0, 7, (150, 5), dtype=np.uint8)
     talk = torch_job(
         "talk",
         lambda: nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 7)),
@@ -171,7 +171,7 @@ def test_an_unknown_metric_is_answered_with_the_nearest():
         torch_job("small", small, (X, Y), Floor("acuracy", 0.1))
 
 
-@pytest.mark.parametrize(("amount", "needed"), [(0.03, 99), (0.003, 998)])
+@pytest.mark.parametrize(("amount", "needed"), [(0.03, 102), (0.003, 1033)])
 def test_too_few_rows_for_the_floor_says_how_many_are_needed(amount, needed):
     with pytest.raises(BadInputError, match=f"at least {needed}"):
         torch_job("small", small, (X, Y), Floor("accuracy", amount))

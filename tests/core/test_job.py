@@ -52,6 +52,7 @@ def test_no_limit_is_no_limit():
         (Task.REGRESS, "rmse", Slack.ABSOLUTE),
         (Task.REGRESS, "r2", Slack.POINTS),
         (Task.LANGUAGE, "perplexity", Slack.RATIO),
+        (Task.LANGUAGE, "log_loss", Slack.POINTS),
     ],
 )
 def test_a_floor_that_fits_the_task_is_taken(task, metric, slack):
@@ -65,11 +66,17 @@ def test_a_floor_that_fits_the_task_is_taken(task, metric, slack):
         (Task.CLASSIFY, "perplexity"),
         (Task.REGRESS, "accuracy"),
         (Task.LANGUAGE, "f1"),
+        (Task.LANGUAGE, "accuracy"),
     ],
 )
 def test_a_floor_on_what_the_task_does_not_answer_is_refused(task, metric):
     with pytest.raises(BadInputError, match=f"floor is on {metric}"):
         Job("job", spec(task), Floor(metric, 0.01))
+
+
+def test_a_language_job_is_told_which_metrics_it_can_have():
+    with pytest.raises(BadInputError, match=r"predict the next token.*use perplexity or log_loss"):
+        Job("job", spec(Task.LANGUAGE), Floor("accuracy", 0.01))
 
 
 def test_a_job_without_a_name_is_refused():

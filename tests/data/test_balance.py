@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_sample_weight
 
-from pennyweight.data.balance import balance, weights
+from pennyweight.data.balance import balance, weighed, weights
+from pennyweight.data.splits import Arrays, Splits, split
 from pennyweight.errors import BadInputError
 
 
@@ -26,6 +27,19 @@ def test_uneven_classes_are_reported_with_what_to_do():
     assert "balanced_accuracy" in found.advice
     assert "class weights" in found.advice
     assert "Fewer than 30 examples of class 1" in found.advice
+
+
+def test_advice_that_is_followed_is_not_given_again():
+    found = balance([0] * 4000 + [1] * 100)
+    assert "rather than f1_micro" in found.advise("f1_micro")
+    assert "balanced_accuracy" not in found.advise("balanced_accuracy")
+    assert "class weights" in found.advise("balanced_accuracy")
+    assert not found.advise("balanced_accuracy", weighted=True)
+
+
+def test_of_many_small_classes_some_are_named():
+    found = balance(np.repeat(np.arange(200), 12))
+    assert "class 0, 1, 2, 3, 4, 5, 6, 7 and 192 more" in found.advice
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))
@@ -53,3 +67,19 @@ def test_effective_numbers_spare_rare_classes():
 def test_values_have_no_classes():
     with pytest.raises(BadInputError, match="one class per row"):
         balance(np.array([0.5, 1.5]))
+
+
+def test_only_training_rows_are_weighed():
+    y = np.array([0] * 80 + [1] * 20)
+    parts = weighed(split(y[:, None], y))
+    assert parts.train.weight == pytest.approx(weights(parts.train.y))
+    assert parts.select.weight is None
+    assert parts.certify.weight is None
+
+
+def test_values_and_rows_with_weights_are_not_weighed():
+    values, weighty = Arrays(np.zeros(9), np.zeros(9)), Arrays(np.zeros(9), np.arange(9) % 2, weight=np.ones(9))
+    with pytest.raises(BadInputError, match="Only classes"):
+        weighed(Splits(values, values, values))
+    with pytest.raises(BadInputError, match="weights already"):
+        weighed(Splits(weighty, weighty, weighty))

@@ -58,4 +58,9 @@ def test_the_error_covers_the_spread_over_fresh_data_better_than_the_plain_one()
 
 def test_one_fold_is_refused():
     with pytest.raises(BadInputError, match="1 folds"):
-        list(folds(Arrays(np.arange(9), np.arange(9) % 2), 1))
+        folds(Arrays(np.arange(9), np.arange(9) % 2), 1)
+
+
+def test_a_class_too_small_for_so_many_folds_is_said_before_anything_is_trained():
+    with pytest.raises(BadInputError, match=r"Class 1 has 3 examples, too few to be in each of 4 folds.*fewer folds"):
+        folds(Arrays(np.arange(40), (np.arange(40) > 36).astype(int)), 4)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pennyweight.core.spec import Spec
 
 _REGRESSION = frozenset({"rmse", "mae", "r2"})
-_LANGUAGE = frozenset({"perplexity", "log_loss", "accuracy"})
+_LANGUAGE = frozenset({"perplexity", "log_loss"})
+_DOES = {Task.CLASSIFY: "classify", Task.REGRESS: "predict values", Task.LANGUAGE: "predict the next token"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,10 @@ class Job:
         }[task]
         if not fitting:
             raise BadInputError(
-                f"The floor is on {metric}, but the job is to {task.value}.",
+                f"The floor is on {metric}, but the job is to {_DOES[task]}.",
                 f"use {', '.join(sorted(_REGRESSION))}."
                 if task is Task.REGRESS
-                else "use perplexity or log_loss."
+                else "use perplexity or log_loss: language models are scored by how likely they find the next token."
                 if task is Task.LANGUAGE
                 else "use a metric of classification, such as accuracy.",
             )

@@ -12,7 +12,7 @@ from pennyweight.data.splits import deal, is_classes
 from pennyweight.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,16 +27,20 @@ class Scorer(Protocol):
 
 
 def folds(arrays: Arrays, k: int = 5, seed: int = 0) -> Iterator[tuple[Arrays, Arrays]]:
-    """Yield `k` pairs of training and test rows; the test rows are disjoint and together everything.
+    """`k` pairs of training and test rows; the test rows are disjoint and together everything.
 
-    Classes keep their share in every fold and groups stay whole, as in `split`.
+    Classes keep their share in every fold and groups stay whole, as in `split`. Raises `BadInputError` at once if there
+    are too few rows, groups or examples of a class for that.
     """
     if k < 2:
         raise BadInputError(f"{k} folds leave nothing to compare.", "use at least 2, commonly 5.")
     classes = arrays.y if is_classes(arrays.y) else None
-    home = deal(len(arrays), [1 / k] * k, classes=classes, groups=arrays.groups, seed=seed)
-    for number in range(k):
-        yield arrays.take(np.flatnonzero(home != number)), arrays.take(np.flatnonzero(home == number))
+    try:
+        home = deal(len(arrays), [1 / k] * k, classes=classes, groups=arrays.groups, seed=seed)
+    except BadInputError as error:
+        raise BadInputError(error.problem.replace("parts", "folds"), "use fewer folds, or give more data.") from None
+    pairs = ((np.flatnonzero(home != number), np.flatnonzero(home == number)) for number in range(k))
+    return ((arrays.take(train), arrays.take(test)) for train, test in pairs)
 
 
 def cross_validate(
@@ -48,11 +52,18 @@ def cross_validate(
 ) -> Score:
     """Train `k` times on all folds but one and score the one left out; the mean score with its standard error.
 
-    `fit_and_predict(train, x)` trains on `train` and answers `x`. Trainings share data, so the plain standard error
-    of the mean is too small; the variance of the fold scores is multiplied by 1/k + n_test/n_train instead of 1/k
-    (Nadeau & Bengio 2003).
+    `fit_and_predict(train, x)` trains on `train` and answers `x`. For a whole job see `engine.validating`.
     """
-    scores = [metric.score(test.y, fit_and_predict(train, test.x)) for train, test in folds(arrays, k, seed)]
-    means = np.array([score.mean for score in scores])
+    return joined([metric.score(test.y, fit_and_predict(train, test.x)) for train, test in folds(arrays, k, seed)])
+
+
+def joined(scores: Sequence[Score]) -> Score:
+    """The mean of the scores of all folds, with its standard error.
+
+    Trainings share data, so the plain standard error of the mean is too small; the variance of the fold scores is
+    multiplied by 1/k + n_test/n_train instead of 1/k (Nadeau & Bengio 2003).
+    """
+    k, means = len(scores), np.array([score.mean for score in scores])
     correction = 1 / k + 1 / (k - 1)
-    return Score(scores[0].metric, float(means.mean()), math.sqrt(correction * means.var(ddof=1)), len(arrays))
+    rows = sum(score.n for score in scores)
+    return Score(scores[0].metric, float(means.mean()), math.sqrt(correction * means.var(ddof=1)), rows)

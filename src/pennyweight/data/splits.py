@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from pennyweight.data.copies import row_names, shared
 from pennyweight.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ def check_finite(arrays: Arrays) -> None:
 
 def shared_rows(one: Arrays, other: Arrays) -> int:
     """How many rows of `other` occur bit for bit in `one`: a leak, if the parts came from different files."""
-    known = {row.tobytes() for row in np.ascontiguousarray(one.x)}
-    return sum(row.tobytes() in known for row in np.ascontiguousarray(other.x))
+    return shared(row_names(one.x), row_names(other.x))
 
 
 def _codes(n: int, classes: NDArray[Any] | None) -> tuple[NDArray[Any] | None, NDArray[np.intp]]:

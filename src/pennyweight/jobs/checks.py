@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pennyweight.core import Floor, Slack, Task
+from pennyweight.core import Task
 from pennyweight.data.splits import check_finite
 from pennyweight.errors import BadInputError, UnknownNameError
+from pennyweight.jobs.power import enough, independent, least_examples
 
 if TYPE_CHECKING:
-    from pennyweight.data.splits import Splits
+    from pennyweight.core import Floor
+    from pennyweight.data.splits import Arrays, Splits
 
 _PARTS = ("train", "select", "certify")
 _REGRESSION = frozenset({"rmse", "mae", "r2"})
@@ -69,20 +70,15 @@ def check_classes(splits: Splits, classes: int) -> None:
             )
 
 
-def check_power(floor: Floor, rows: int) -> None:
-    """Refuse a floor on accuracy that `rows` fresh examples could not confirm even for a faultless candidate.
-
-    A share of faults `d` goes unseen in n examples with chance (1 - d)^n, so n >= log(alpha) / log(1 - d) are needed.
-    """
-    fault = 1 - floor.amount if floor.slack is Slack.ABSOLUTE else floor.amount
-    if floor.metric != "accuracy" or not 0 < fault < 1:
+def check_power(floor: Floor, certify: Arrays) -> None:
+    """Refuse a floor that the rows to `certify` could not confirm even for a candidate that is never worse."""
+    if enough(floor, certify):
         return
-    needed = math.ceil(math.log(1 - floor.confidence) / math.log1p(-fault))
-    if rows < needed:
-        raise BadInputError(
-            f"{rows} rows to certify cannot show {floor}: that takes at least {needed}.",
-            f"give {needed} rows or more to certify, give up more quality, or ask to be less sure.",
-        )
+    (n, unit), needed = independent(certify), least_examples(floor, certify)
+    raise BadInputError(
+        f"{n} {unit} to certify cannot show {floor}: that takes at least {needed}.",
+        f"give {needed} {unit} or more to certify, give up more quality, or ask to be less sure.",
+    )
 
 
 def _check_labels(y: np.ndarray, name: str, task: Task) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -12,6 +14,9 @@ from pennyweight.core import DataSpec, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from hashlib import _Hash as Hash
+
+    from torch import nn
 
     from pennyweight.data.splits import Arrays, Splits
 
@@ -28,16 +33,41 @@ def data_spec(rows: Arrays, task: Task, classes: int) -> DataSpec:
 
 def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
     """The SHA-256 of all rows and of the texts that describe the model; addresses in memory do not count."""
-    whole = sha256()
-    for text in model:
-        whole.update(_ADDRESS.sub("", text).encode())
-        whole.update(b"\0")
+    whole = _hashed(model)
     for part in (splits.train, splits.select, splits.certify):
         for column in (part.x, part.y, part.groups, part.weight):
             if column is not None:
                 whole.update(f"{column.dtype.str}{column.shape}".encode())
                 whole.update(np.ascontiguousarray(column).data)
     return whole.hexdigest()
+
+
+def extended(name: str, texts: Iterable[str]) -> str:
+    """The SHA-256 of the fingerprint `name` and of further texts."""
+    return _hashed([name, *texts]).hexdigest()
+
+
+def described(model: nn.Module) -> list[str]:
+    """The texts that tell a module from others: what it prints, the code of its classes, the shapes of its tensors."""
+    return [repr(model), *_sources(model), *(f"{key}{tuple(each.shape)}" for key, each in model.state_dict().items())]
+
+
+def _sources(model: nn.Module) -> list[str]:
+    """The code of the classes that are not torch's own, where it can be read: what repr() does not show."""
+    kinds = {type(each) for each in model.modules() if not type(each).__module__.startswith("torch.")}
+    texts = []
+    for kind in sorted(kinds, key=lambda each: each.__qualname__):
+        with contextlib.suppress(OSError, TypeError):
+            texts.append(inspect.getsource(kind))
+    return texts
+
+
+def _hashed(texts: Iterable[str]) -> Hash:
+    whole = sha256()
+    for text in texts:
+        whole.update(_ADDRESS.sub("", text).encode())
+        whole.update(b"\0")
+    return whole
 
 
 def _missing(x: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +33,9 @@ def as_splits(
     if isinstance(data, Splits):
         return data
     if isinstance(data, tuple | list) and len(data) == len(_PARTS):
-        return Splits(*(Arrays(*_arrays(part, name)) for part, name in zip(data, _PARTS, strict=True)))
+        return Splits(*starmap(_rows, zip(data, _PARTS, strict=True)))
     x, y = _arrays(data, "the data")
+    groups = data.groups if groups is None and isinstance(data, Arrays) else groups
     if groups is not None and len(groups) != len(x):
         raise BadInputError(f"There are {len(x)} rows but {len(groups)} groups.", "give one group per row.")
     return split(x, y, shares=shares, groups=groups, stratify=stratify, seed=seed)
@@ -54,6 +56,10 @@ def from_loader(loader: Any) -> tuple[np.ndarray, np.ndarray]:
         several = ", ".join(map(str, sorted(shapes)[:3]))
         raise BadInputError(f"The rows differ in shape: {several}.", "resize or pad them to one shape.")
     return np.stack(x), np.stack(y)
+
+
+def _rows(data: Any, name: str) -> Arrays:
+    return data if isinstance(data, Arrays) else Arrays(*_arrays(data, name))
 
 
 def _arrays(data: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

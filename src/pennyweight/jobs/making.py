@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
 from pennyweight.core import Demand, Floor, Form, Job, Limits, ServeSpec, Spec, Task, TrainSpec
+from pennyweight.data.balance import weighed
 from pennyweight.data.splits import Arrays, Splits
 from pennyweight.errors import BadInputError
 from pennyweight.jobs.checks import check_classes, check_metric, check_power, check_splits, task_of, typed
-from pennyweight.jobs.facts import data_spec, fingerprint
+from pennyweight.jobs.facts import data_spec, described, fingerprint
+from pennyweight.jobs.heirs import with_heirs
 from pennyweight.jobs.intake import as_splits
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Asked(TypedDict, total=False):
 
     `train`: how it is trained. `demand`: how often it will be used. `limits`: what the search may spend. `task`: what
     it answers with (otherwise told from metric and labels). `shares`, `groups`, `stratify`, `seed`: how undivided data
-    is dealt.
+    is dealt. `weighted`: whether every class weighs the same in training, however rare.
     """
 
     train: TrainSpec
@@ -37,6 +37,7 @@ class Asked(TypedDict, total=False):
     groups: Any
     stratify: bool
     seed: int
+    weighted: bool
 
 
 def torch_job(
@@ -46,22 +47,24 @@ def torch_job(
 
     `data` may be `Splits`, `(x, y)` arrays, a torch `DataLoader` or `Dataset`, or three of these (train, select,
     certify). `floor` is a `Floor`, or text such as ``"accuracy=98%"``. The module must answer with logits (N, classes),
-    values (N,), or next-token logits (N, T, vocabulary).
+    values (N,), or next-token logits (N, T, vocabulary). If `make_model` has `students`, a mapping of names to
+    functions that make smaller networks (or a method that gives one), the search may train those in its place.
     """
     from pennyweight.backends.torch import TorchMaterial
     from pennyweight.cost.table_module import table_of_module
     from pennyweight.train.rows import answer_width
+    from pennyweight.train.students import fresh
 
     floor = _floor(floor)
     splits = _splits(data, asked)
     task = asked.get("task") or task_of(floor, splits.train.y)
     check_splits(splits, task)
-    model = _fresh(make_model, asked.get("seed", 0))
-    splits = _torch_typed(splits, task, model)
+    model = fresh(make_model, asked.get("seed", 0))
+    splits = _weighed(_torch_typed(splits, task, model), asked)
     classes = answer_width(model, splits.train, task)
     if task is not Task.REGRESS:
         check_classes(splits, classes)
-    check_power(floor, len(splits.certify))
+    check_power(floor, splits.certify)
     dtype = str(splits.train.x.dtype)
     spec = Spec(
         Form.MODULE,
@@ -70,12 +73,10 @@ def torch_job(
         asked.get("train", TrainSpec()),
         ServeSpec(runtime="torch", batch=asked.get("demand", Demand()).batch),
     )
-    shapes = [f"{key}{tuple(each.shape)}" for key, each in model.state_dict().items()]
     origin = getattr(make_model, "__qualname__", type(make_model).__qualname__)
-    content = fingerprint(
-        splits, model=[origin, repr(model), *_sources(model), *shapes, repr(spec.train), floor.metric]
-    )
-    return _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype))
+    content = fingerprint(splits, model=[origin, *described(model), repr(spec.train), floor.metric])
+    job = _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype))
+    return with_heirs(job, asked.get("seed", 0))
 
 
 def sklearn_job(name: str, estimator: Any, data: Any, floor: Floor | str, **asked: Unpack[Asked]) -> Job:
@@ -100,7 +101,8 @@ def sklearn_job(name: str, estimator: Any, data: Any, floor: Floor | str, **aske
         )
     classes = _classes(splits, task)
     splits = _retyped(splits, splits.train.x.dtype.type, np.float64 if task is Task.REGRESS else np.int64)
-    check_power(floor, len(splits.certify))
+    splits = _weighed(splits, asked)
+    check_power(floor, splits.certify)
     spec = Spec(
         Form.ESTIMATOR,
         table_of_estimator(estimator, splits.train.x.shape[1], max(1, classes)),
@@ -132,28 +134,8 @@ def _job(core: tuple[str, Spec, Floor], asked: Asked, backend: str, content: str
     return Job(name, spec, floor, demand, limits, backend, content, material)
 
 
-def _fresh(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
-    import torch
-
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        model = make_model()
-    if not isinstance(model, torch.nn.Module):
-        raise BadInputError(
-            f"make_model gives a {type(model).__name__}, not a torch.nn.Module.",
-            "pass a function that makes the module, such as the class itself.",
-        )
-    return model
-
-
-def _sources(model: nn.Module) -> list[str]:
-    """The code of the classes that are not torch's own, where it can be read: what repr() does not show."""
-    kinds = {type(each) for each in model.modules() if not type(each).__module__.startswith("torch.")}
-    texts = []
-    for kind in sorted(kinds, key=lambda each: each.__qualname__):
-        with contextlib.suppress(OSError, TypeError):
-            texts.append(inspect.getsource(kind))
-    return texts
+def _weighed(splits: Splits, asked: Asked) -> Splits:
+    return weighed(splits) if asked.get("weighted") else splits
 
 
 def _torch_typed(splits: Splits, task: Task, model: nn.Module) -> Splits:
