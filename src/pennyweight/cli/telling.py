@@ -140,17 +140,34 @@ def _cost(cost: Any) -> dict[str, float]:
     return cost_facts(cost)
 
 
-def tell_calibration(*, json: bool) -> None:
-    """Measure the machine, keep the result, and say it."""
+def tell_calibration(*, thorough: bool, json: bool) -> None:
+    """Measure the machine, keep the result, and say it; `thorough`: carry out the exercises as well."""
     from pennyweight.cost.calibrate import calibrate, save_machine
     from pennyweight.store.codec import plain
 
     device = calibrate()
     file = save_machine(device)
+    runs = _exercise() if thorough else None
     if json:
-        say_json({**plain(device), "file": str(file)})
+        say_json({**plain(device), "file": str(file), "exercises": runs})
         return
     for precision, rate in device.flop_s.items():
         say(f"  {precision:10} {si(rate, 'FLOP/s')} per core")
     say(f"  {'memory':10} {si(device.hbm_byte_s, 'B/s')}")
+    if runs is not None:
+        say(f"  {'exercises':10} {runs} small models trained, changed and run")
     say(f"Kept in {file}; predictions use it from now on.")
+
+
+def _exercise() -> int:
+    """Carry out the exercises anew; only their receipts are kept."""
+    from shutil import rmtree
+
+    from pennyweight.cli.screen import Progress
+    from pennyweight.engine import Shop, exercise, gym
+    from pennyweight.jobs.exercises import exercises
+
+    with Progress("exercises") as progress:
+        runs = exercise(exercises(), Shop.at(gym(), watch=progress))
+    rmtree(gym() / "artifacts")
+    return runs

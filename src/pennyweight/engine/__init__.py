@@ -1,7 +1,9 @@
 """Carry out one plan: the only place where effects are sequenced, and where every one of them is metered."""
 
+from pennyweight.engine.book import Book
 from pennyweight.engine.engine import Engine
 from pennyweight.engine.evidence import Evidence
-from pennyweight.engine.shop import Shop, Watcher, silence
+from pennyweight.engine.exercise import exercise
+from pennyweight.engine.shop import Shop, Watcher, gym, silence
 
-__all__ = ["Engine", "Evidence", "Shop", "Watcher", "silence"]
+__all__ = ["Book", "Engine", "Evidence", "Shop", "Watcher", "exercise", "gym", "silence"]

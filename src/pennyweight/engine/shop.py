@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from pennyweight.catalog import home as data_home
 from pennyweight.catalog import load_prices, machine
 from pennyweight.core import Spec
 from pennyweight.cost.predict import Observation, Predictor
@@ -65,12 +66,26 @@ class Shop:
         return cls(ledger, ArtifactStore(where / "artifacts"), sheet, machine(), watch, recall)
 
     def predictor(self, job: Job) -> Predictor:
-        """A predictor for this machine that has learned from every run on the ledger but those of `job`.
+        """A predictor for this machine that has learned from the exercises and every run on the ledger but `job`'s.
 
         Those teach it as they are recalled, in their order: a search that goes on asks what the first one asked.
         """
-        others = [record for record in self.ledger.runs() if record.fingerprint != job.fingerprint]
+        known = [*(_exercised() if self.device.measured else ()), *self.ledger.runs()]
+        others = [record for record in known if record.fingerprint != job.fingerprint]
         return Predictor(self.device, self.sheet).learn([observed(record) for record in others])
+
+
+def gym() -> Path:
+    """Where the exercises of this machine are kept, beside what calibration measured."""
+    return data_home() / "exercises"
+
+
+def _exercised() -> list[RunRecord]:
+    file = gym() / "ledger.db"
+    if not file.is_file():
+        return []
+    with Ledger(file) as ledger:
+        return ledger.runs()
 
 
 def observed(record: RunRecord) -> Observation:
