@@ -12,115 +12,27 @@ import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import beta, binom, norm
 
 from bench.report import emit, table
 from pennyweight.certify import certify
-from pennyweight.core import (
-    YES,
-    Basis,
-    Bill,
-    Cost,
-    DataSpec,
-    Floor,
-    Form,
-    Front,
-    Job,
-    Kind,
-    Lever,
-    Op,
-    Plan,
-    Run,
-    Score,
-    Slack,
-    Spec,
-    Stage,
-    Task,
-    Verdict,
-    Work,
-    higher_is_better,
-)
+from pennyweight.core import Floor, Slack
 from pennyweight.evals import load
 from pennyweight.evals.exact import Pairs, points
+from pennyweight.testing.paper import RIGHT, Sheet, Split, labelled, number, paper_front
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from pennyweight.core import Front
 
 ALPHA = 0.05
-RIGHT = 0.95  # the control's accuracy
 BEYOND = 1.05  # candidates that break the floor give up so many times what they may
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate(Lever):
-    """A lever that stands for a candidate of known quality."""
-
-    number: int = 0
-    stage: ClassVar[Stage] = Stage.COMPRESS
-    source: ClassVar[str] = "a simulation"
-
-    @classmethod
-    def choices(cls, job: Job) -> Iterator[Self]:
-        """Nothing to choose."""
-        del job
-        yield cls()
-
-    def fits(self, spec: Spec) -> Verdict:  # ruff: ignore[unused-method-argument]
-        """It always does."""
-        return YES
-
-    def rewrite(self, spec: Spec) -> Spec:
-        """Nothing changes on paper."""
-        return spec
-
-    def pull(self, work: Work) -> Work:
-        """Nothing changes for real."""
-        return work
-
-
-@dataclass(frozen=True)
-class Split:
-    """True answers and what the control and the candidates answer."""
-
-    y: np.ndarray
-    control: np.ndarray
-    candidates: list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class World:
-    """What certify looks at: a select and a certify split, drawn alike."""
-
-    select: Split
-    certify: Split
-    groups_select: None = None
-    groups_certify: None = None
-
-    @property
-    def y_select(self) -> np.ndarray:
-        """True answers of the select split."""
-        return self.select.y
-
-    @property
-    def y_certify(self) -> np.ndarray:
-        """True answers of the certify split."""
-        return self.certify.y
-
-    def seen(self, run: Run) -> np.ndarray:
-        """What the run answers on the select split."""
-        return _of(self.select, run)
-
-    def fresh(self, run: Run) -> np.ndarray:
-        """What the run answers on the certify split."""
-        return _of(self.certify, run)
-
-
-def _of(split: Split, run: Run) -> np.ndarray:
-    return split.candidates[run.plan.levers[0].number] if run.plan.levers else split.control  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -134,33 +46,12 @@ class Scenario:
 
     def front(self) -> Front:
         """The candidates on a front: each dearer than the one before, and better, as a search would have found them."""
-        task = {"rmse": Task.REGRESS, "perplexity": Task.LANGUAGE}.get(self.floor.metric, Task.CLASSIFY)
-        spec = Spec(Form.MODULE, (Op("fc", Kind.LINEAR, 4, 2),), DataSpec(1000, 16.0, task))
-        job = Job("simulated", spec, self.floor)
-        sign = 1 if higher_is_better(self.floor.metric) else -1
-
-        def run(plan: Plan, usd: float) -> Run:
-            score = Score(self.floor.metric, 2.0 + sign * usd, 0.01, 1000)
-            return Run(plan, Bill.of(Basis.MEASURED, serve=Cost(usd=usd)), score)
-
-        front = Front.of(run(Plan(job), 1.0))
-        for number in range(len(self.good)):
-            front = front.add(run(Plan(job, (Candidate(number),)), 0.9 * (number + 1) / len(self.good)))
-        return front
+        return paper_front(self.floor, [0.9 * (i + 1) / len(self.good) for i in range(len(self.good))])
 
 
-def labelled(laws: list[tuple[float, float]]) -> Callable[[int, np.random.Generator], Split]:
+def agreeing(laws: list[tuple[float, float]]) -> Callable[[int, np.random.Generator], Split]:
     """Candidates that win and lose given shares of all examples against a control that is right on `RIGHT`."""
-
-    def draw(n: int, generator: np.random.Generator) -> Split:
-        wrong = generator.random(n) < 1 - RIGHT
-        answers = [
-            (generator.random(n) < np.where(wrong, 1 - won / (1 - RIGHT), lost / RIGHT)).astype(int)
-            for won, lost in laws
-        ]
-        return Split(np.zeros(n, dtype=int), wrong.astype(int), answers)
-
-    return draw
+    return partial(labelled, laws)
 
 
 def told(worse: list[float]) -> Callable[[int, np.random.Generator], Split]:
@@ -170,10 +61,10 @@ def told(worse: list[float]) -> Callable[[int, np.random.Generator], Split]:
         hard = generator.gamma(4.0, 0.4, size=(n, 1))
         control = -hard * generator.exponential(size=(n, 64))
         answers = [
-            control - gap * generator.gamma(0.5, 2.0, size=(n, 1)) + 0.05 * generator.normal(size=(n, 64))
+            control - 0.5 - gap * generator.gamma(0.5, 2.0, size=(n, 1)) + 0.05 * generator.normal(size=(n, 64))
             for gap in worse
         ]
-        return Split(np.zeros((n, 64), dtype=int), control - 0.5, [answer - 0.5 for answer in answers])
+        return Split(np.zeros((n, 64), dtype=int), {None: control - 0.5, **dict(enumerate(answers))})
 
     return draw
 
@@ -184,7 +75,7 @@ def valued(spread: list[float]) -> Callable[[int, np.random.Generator], Split]:
     def draw(n: int, generator: np.random.Generator) -> Split:
         y, error = 3 * generator.normal(size=n), generator.standard_t(8, size=n)
         answers = [y + error + wide * generator.normal(size=n) for wide in spread]
-        return Split(y, y + error, answers)
+        return Split(y, {None: y + error, **dict(enumerate(answers))})
 
     return draw
 
@@ -198,20 +89,20 @@ def scenarios() -> list[tuple[Scenario, tuple[int, ...]]]:
     spread = float(np.sqrt(((1 + 0.05 * BEYOND) ** 2 - 1) * 8 / 6))  # on top of Student's t with 8 degrees of freedom
     nats = float(np.log1p(0.01 * BEYOND))
     return [
-        (Scenario("one just below", point, (False,), labelled([edge])), sizes),
-        (Scenario("eight just below", point, (False,) * 8, labelled([edge] * 8)), sizes),
-        (Scenario("eight, 0.3 points", third, (False,) * 8, labelled([edge_third] * 8)), sizes),
+        (Scenario("one just below", point, (False,), agreeing([edge])), sizes),
+        (Scenario("eight just below", point, (False,) * 8, agreeing([edge] * 8)), sizes),
+        (Scenario("eight, 0.3 points", third, (False,) * 8, agreeing([edge_third] * 8)), sizes),
         (
             Scenario(
                 "some below, one good",
                 point,
                 (False, False, False, True),
-                labelled([(0.01, 0.03), edge, edge, (0.005, 0.005)]),
+                agreeing([(0.01, 0.03), edge, edge, (0.005, 0.005)]),
             ),
             sizes,
         ),
         (
-            Scenario("a good one first", point, (False, False, False, True), labelled([edge, edge, edge, (0.0, 0.0)])),
+            Scenario("a good one first", point, (False, False, False, True), agreeing([edge, edge, edge, (0.0, 0.0)])),
             sizes,
         ),
         (
@@ -219,12 +110,12 @@ def scenarios() -> list[tuple[Scenario, tuple[int, ...]]]:
                 "share of the control",
                 Floor("accuracy", 0.01, Slack.RATIO),
                 (False,) * 3,
-                labelled([edge_share] * 3),
+                agreeing([edge_share] * 3),
             ),
             sizes,
         ),
         (
-            Scenario("against 94%", Floor("accuracy", 0.94, Slack.ABSOLUTE), (False,) * 3, labelled([edge_fixed] * 3)),
+            Scenario("against 94%", Floor("accuracy", 0.94, Slack.ABSOLUTE), (False,) * 3, agreeing([edge_fixed] * 3)),
             sizes,
         ),
         (
@@ -240,7 +131,7 @@ def scenarios() -> list[tuple[Scenario, tuple[int, ...]]]:
 
 def powers() -> dict[str, tuple[Scenario, tuple[int, ...]]]:
     """Truly good candidates: as accurate as the control, disagreeing with it on 1% of all examples."""
-    same = labelled([(0.005, 0.005)])
+    same = agreeing([(0.005, 0.005)])
     sizes = (500, 1000, 2000, 5000, 10_000)
     return {
         "power": (Scenario("equal, floor 1 point", Floor("accuracy", 0.01), (True,), same), sizes),
@@ -272,22 +163,20 @@ def simulate(cell: Cell) -> Counted:
     power = cell.kind != "false"
     scenario = powers()[cell.kind][0] if power else scenarios()[cell.place][0]
     front, generator = scenario.front(), np.random.default_rng([cell.place, cell.n, int(power)])
-    bad = [number for number, good in enumerate(scenario.good) if good == power]
+    bad = [i for i, good in enumerate(scenario.good) if good == power]
     counts = np.zeros(3, dtype=int)
     for _ in range(cell.repeats):
-        world = World(scenario.draw(max(cell.n // 2, 60), generator), scenario.draw(cell.n, generator))
-        passed = {
-            trial.run.plan.levers[0].number for trial in certify(front, world, alpha=ALPHA).trials if trial.passed
-        }  # type: ignore[attr-defined]
-        peers = [_peers(scenario.floor, world.certify, number) for number in bad]
+        world = Sheet(scenario.draw(max(cell.n // 2, 60), generator), scenario.draw(cell.n, generator))
+        passed = {number(trial.run) for trial in certify(front, world, alpha=ALPHA).trials if trial.passed}
+        peers = [_peers(scenario.floor, world.certify, i) for i in bad]
         counts += [bool(passed & set(bad)), any(unpaired for unpaired, _ in peers), any(naive for _, naive in peers)]
     return Counted(*counts.tolist())
 
 
-def _peers(floor: Floor, split: Split, number: int) -> tuple[bool, bool]:
+def _peers(floor: Floor, split: Split, candidate: int) -> tuple[bool, bool]:
     """Whether two usual ways accept a candidate: error bars of both scores added up, and the score alone."""
     metric = load(floor.metric)
-    ours, control = metric.score(split.y, split.candidates[number]), metric.score(split.y, split.control)
+    ours, control = (metric.score(split.y, split.answers[i]) for i in (candidate, None))
     sign = 1 if metric.higher_is_better else -1
     clear = sign * (ours.mean - floor.threshold(control))
     error = ours.se if floor.slack is Slack.ABSOLUTE else float(np.hypot(ours.se, control.se))

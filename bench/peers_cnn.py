@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import subprocess
 import sys
-import tempfile
-import warnings
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bench.peers import openvino_model, quantized_by_onnxruntime, quietly
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,7 +43,7 @@ class Subject:
     @cached_property
     def onnx(self) -> bytes:
         """The network as torch.onnx.export writes it, any batch."""
-        with _quietly():
+        with quietly():
             program = torch.onnx.export(
                 self.model,
                 (torch.from_numpy(self.rows[:2]),),
@@ -74,12 +71,8 @@ def onnxruntime_int8(subject: Subject, batches: Sequence[int], threads: int) -> 
     """ONNX Runtime's static quantisation in QDQ form, one scale per channel, all optimisations on."""
     import onnxruntime
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, _quietly():
-        given, ready, done = (Path(folder) / name for name in ("given.onnx", "ready.onnx", "done.onnx"))
-        given.write_bytes(subject.onnx)
-        quant_pre_process(given, ready)
+    def quantize(ready: Path, done: Path) -> None:
         quantize_static(
             ready,
             done,
@@ -89,7 +82,8 @@ def onnxruntime_int8(subject: Subject, batches: Sequence[int], threads: int) -> 
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
-        body = done.read_bytes()
+
+    body = quantized_by_onnxruntime(subject.onnx, quantize)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -112,15 +106,16 @@ def openvino_int8(subject: Subject, batches: Sequence[int], threads: int) -> Cal
     """NNCF's post-training quantisation of the OpenVINO model."""
     import nncf
 
-    with _quietly():
-        model = nncf.quantize(_openvino(subject), nncf.Dataset([row[None] for row in subject.calibration]))
+    with quietly():
+        model = nncf.quantize(openvino_model(subject.onnx), nncf.Dataset([row[None] for row in subject.calibration]))
     return {batch: _openvino_call(model, batch, threads) for batch in batches}
 
 
 def openvino_bf16(subject: Subject, batches: Sequence[int], threads: int) -> Calls:
     """OpenVINO with the precision hint bf16."""
     return {
-        batch: _openvino_call(_openvino(subject), batch, threads, INFERENCE_PRECISION_HINT="bf16") for batch in batches
+        batch: _openvino_call(openvino_model(subject.onnx), batch, threads, INFERENCE_PRECISION_HINT="bf16")
+        for batch in batches
     }
 
 
@@ -142,12 +137,6 @@ PEERS = {
     "torch.compile bf16": compile_bf16,
     "PT2E int8 (torchao)": pt2e_int8,
 }
-
-
-def _openvino(subject: Subject) -> Any:
-    import openvino
-
-    return openvino.Core().read_model(io.BytesIO(subject.onnx))
 
 
 def _openvino_call(model: Any, batch: int, threads: int, **settings: str) -> Call:
@@ -174,7 +163,7 @@ def _compile_bf16(subject: Subject, batch: int, threads: int) -> Call:
 
 
 def _pt2e(subject: Subject, batch: int, threads: int) -> Call:
-    with _quietly():
+    with quietly():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
@@ -199,7 +188,7 @@ def _compiled(model: Any, subject: Subject, batch: int, threads: int, dtype: tor
         with torch.no_grad():
             return compiled(torch.from_numpy(x).to(dtype)).float().numpy()
 
-    with _quietly(), inductor.patch(freezing=True):
+    with quietly(), inductor.patch(freezing=True):
         for _ in range(3):
             call(_example(subject, batch).numpy())
     return call
@@ -222,16 +211,3 @@ def _fetch(package: str) -> None:
         subprocess.run(pip, check=True)
     if str(EXTRA) not in sys.path:
         sys.path.append(str(EXTRA))
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Hush what libraries say while they convert; what they raise still comes through."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

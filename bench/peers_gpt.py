@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import tempfile
-import warnings
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.peers import openvino_model, quantized_by_onnxruntime, quietly
 from pennyweight.runtimes.generation import Generator, OnnxGenerator, OpenVinoGenerator
 
 if TYPE_CHECKING:
-    from collections.abc import Generator as Yields
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,9 +28,7 @@ class Subject:
     @cached_property
     def openvino(self) -> Any:
         """The graph as OpenVINO reads it."""
-        import openvino
-
-        return openvino.Core().read_model(io.BytesIO(self.onnx))
+        return openvino_model(self.onnx)
 
     @cached_property
     def calibrated(self) -> Any:
@@ -51,7 +44,7 @@ class Subject:
                 _, past = reader.step(fresh[:, :half], past)
                 fresh = fresh[:, half:]
             feeds.append([fresh, *past])
-        with _quietly():
+        with quietly():
             return nncf.quantize(
                 self.openvino, nncf.Dataset(feeds), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(feeds)
             )
@@ -65,15 +58,12 @@ def onnxruntime_float32(subject: Subject) -> Generator:
 def onnxruntime_int8(subject: Subject) -> Generator:
     """ONNX Runtime's dynamic quantisation of the matrix products, one scale per channel."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, _quietly():
-        given, ready, done = (Path(folder) / name for name in ("given.onnx", "ready.onnx", "done.onnx"))
-        given.write_bytes(subject.onnx)
-        quant_pre_process(given, ready, skip_symbolic_shape=True)
+    def quantize(ready: Path, done: Path) -> None:
         # Other operators are left alone: its quantised attention does not know the one of opset 23.
         quantize_dynamic(ready, done, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-        return OnnxGenerator(done.read_bytes())
+
+    return OnnxGenerator(quantized_by_onnxruntime(subject.onnx, quantize, skip_symbolic_shape=True))
 
 
 def openvino_float32(subject: Subject) -> Generator:
@@ -104,16 +94,3 @@ PEERS = {
     "OpenVINO NNCF int8": openvino_int8,
     "OpenVINO NNCF int8 + bf16": openvino_int8_bf16,
 }
-
-
-@contextmanager
-def _quietly() -> Yields[None]:
-    """Hush what libraries say while they convert; what they raise still comes through."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

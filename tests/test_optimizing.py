@@ -4,7 +4,7 @@ import pytest
 from pennyweight import Demand, Floor, Limits, Search, Shop, Slack, TrainSpec, foresee, optimize, torch_job
 from pennyweight.core import Basis
 from pennyweight.data.splits import split
-from pennyweight.errors import FloorUnreachableError, OverBudgetError, UnknownNameError
+from pennyweight.errors import FloorUnreachableError, OverBudgetError, StorageError, UnknownNameError
 
 
 def network():
@@ -33,14 +33,41 @@ def test_the_winner_is_cheaper_and_certified(tmp_path):
     assert len(front.seen) <= 3
 
 
-def test_a_second_search_is_free_and_says_the_same(tmp_path):
+def test_a_second_search_costs_nothing_and_says_the_same(tmp_path):
     first = optimize(job_with(), FEW, shop=Shop.at(tmp_path))
     entries = len(Shop.at(tmp_path).ledger.entries())
     second = optimize(job_with(), FEW, shop=Shop.at(tmp_path))
     assert [run.plan.key for run in second.seen] == [run.plan.key for run in first.seen]
     assert second.winner.plan == first.winner.plan
-    answers_only = Shop.at(tmp_path).ledger.entries()[entries:]
-    assert {entry.note["what"] for entry in answers_only} == {"answer"}
+    assert second.certificate.explain() == first.certificate.explain()
+    assert len(Shop.at(tmp_path).ledger.entries()) == entries
+    assert len(Shop.at(tmp_path).ledger.looks(job_with().fingerprint)) == 1
+
+
+def test_searching_further_looks_again_and_says_at_what_level(tmp_path):
+    optimize(job_with(), FEW, shop=Shop.at(tmp_path))
+    more = Search(levers=["quantize", "runtime", "prune"])
+    front = optimize(job_with(limits=Limits(trials=6)), more, shop=Shop.at(tmp_path))
+    first, *later = Shop.at(tmp_path).ledger.looks(job_with().fingerprint)
+    assert len(later) == 1
+    assert first.level == pytest.approx(0.045)
+    assert later[0].level < first.level
+    assert not set(later[0].runs) & {*first.runs, *first.aside}
+    assert front.certificate.uses == (front.certificate.run.artifact in later[0].passed)
+    assert front.certificate.held
+
+
+def test_a_full_disk_ends_the_search_and_is_no_fault_of_the_plan(tmp_path, monkeypatch):
+    shop = Shop.at(tmp_path)
+    optimize(job_with(limits=Limits(trials=1)), FEW, shop=shop)
+
+    def full(_artifact):
+        raise StorageError("There is no room.", "free some.")
+
+    monkeypatch.setattr(type(shop.artifacts), "put", staticmethod(full))
+    with pytest.raises(StorageError, match="no room"):
+        optimize(job_with(), FEW, shop=shop)
+    assert len(shop.ledger.runs()) == 1
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_next_search_goes_on(tmp_path):

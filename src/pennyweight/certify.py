@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, final
 
-from pennyweight.core import Certificate, Slack, Trial
+from pennyweight.core import Certificate, Look, Slack, Trial
+from pennyweight.core.look import SPENT, left
 from pennyweight.errors import BadInputError, FloorUnreachableError
 from pennyweight.evals import load
 from pennyweight.evals.paired import PairedTest, needed, p_value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
     from pennyweight.core import Floor, Front, Run, Score
 
-_NO_TEST = "none: nothing on the front is cheaper than the control"
+_HOPELESS = -1.0  # standard errors below the floor on the select split
+_NO_TEST = "none: no cheaper run keeps the floor on the select split"
 
 
 class Outcomes(Protocol):
@@ -64,39 +68,55 @@ class _Hope:
         return math.copysign(math.inf, clear)
 
 
-class _Tested(NamedTuple):
-    trials: tuple[Trial, ...]
-    test: str
-    missed: PairedTest | None = None
+class Book(Protocol):
+    """The memory of every look at the certify split of one job, whatever the floor."""
+
+    def looks(self) -> Sequence[Look]:
+        """All of them, in order."""
+
+    def add(self, look: Look) -> bool:
+        """Keep one more for good; False if its number is taken, for then somebody else looked at the same time."""
 
 
-def certify(front: Front, outcomes: Outcomes, *, alpha: float | None = None) -> Certificate:
+@final
+class Blank:
+    """A book for a split that nobody has looked at; it forgets with the process."""
+
+    def __init__(self) -> None:
+        self._looks: list[Look] = []
+
+    def looks(self) -> Sequence[Look]:
+        """What was added, in order."""
+        return tuple(self._looks)
+
+    def add(self, look: Look) -> bool:
+        """Keep one more."""
+        self._looks.append(look)
+        return True
+
+
+def certify(front: Front, outcomes: Outcomes, *, alpha: float | None = None, book: Book | None = None) -> Certificate:
     """Find the cheapest run on the front of which it is certain, but for a chance of `alpha`, that it keeps the floor.
 
     `alpha` (default: one minus the floor's confidence) bounds the chance that *any* certified run breaks the floor.
     The runs cheaper than the control are put in a sequence on the select split, the surest first and each next one
-    cheaper; each is then tested at the full level on the certify split, until the first that fails. As the sequence
+    cheaper; each is then tested at the same level on the certify split, until the first that fails. As the sequence
     is fixed before that split is touched, testing many costs no level (Learn then Test, Angelopoulos et al. 2021;
     Pareto Testing, Laufer-Goldshtein et al. 2023). The last to pass wins; if none does, the control stands.
+
+    `book` remembers what was tested on this split before (default: nothing). A verdict stands: no run is tested twice
+    for one floor, and without new runs the split is not touched. New ones are tested at the level that is `left`, so
+    that `alpha` holds for all looks together. A look is in the book before anybody hears of it.
     """
     floor = front.control.plan.job.floor
     if alpha is not None:
         if not 0 < alpha < 0.5:
             raise BadInputError(f"A level of {alpha:g} is no guarantee.", "use one between 0 and 0.5, such as 0.05.")
         floor = replace(floor, confidence=1 - alpha)
-    hopes = sequence(front, outcomes, floor)
-    trials, test, missed = _test(front, outcomes, floor, hopes)
-    passed = [trial.run for trial in trials if trial.passed]
-    return Certificate(
-        run=passed[-1] if passed else front.control,
-        floor=floor,
-        test=test,
-        n=len(outcomes.y_certify),
-        alpha=1 - floor.confidence,
-        held=bool(passed),
-        trials=trials,
-        needed=needed(floor, missed) if missed else None,
-    )
+    pages = Blank() if book is None else book
+    while (look := _look(front, outcomes, floor, pages.looks())) is not None and not pages.add(look):
+        pass  # somebody was quicker: what was just seen is forgotten, and theirs counts
+    return _verdict(front, floor, pages.looks(), len(outcomes.y_certify))
 
 
 def reachable(floor: Floor, control: Score) -> None:
@@ -116,42 +136,93 @@ def reachable(floor: Floor, control: Score) -> None:
         )
 
 
-def sequence(front: Front, outcomes: Outcomes, floor: Floor) -> list[_Hope]:
-    """The cheaper runs that are worth testing, the surest on the select split first, each cheaper than all before.
+def sequence(front: Front, outcomes: Outcomes, floor: Floor, runs: Iterable[Run]) -> list[_Hope]:
+    """Those of `runs` that are worth testing, the surest on the select split first, each cheaper than all before.
 
-    A run that is no cheaper than a surer one could only end the sequence early. How sure a run is: by how many standard
-    errors it clears the floor, where being better than the control earns nothing, for on the split that the search
-    looked at it may be luck. Runs that others beat are in it too: one that answers just like the control is sure.
+    A run that is no cheaper than a surer one could only end the sequence early, and so could one that is clearly below
+    the floor there. How sure a run is: by how many standard errors it clears the floor, where being better than the
+    control earns nothing, for on the split that the search looked at it may be luck. Runs that others beat are in it
+    too: one that answers just like the control is sure.
     """
-    control = front.control
-    full = [run for run in front.seen if run.plan.fidelity >= 1 and run != control]
-    if not (cheaper := [run for run in full if run.bill < control.bill]):
-        return []
     y, groups = outcomes.y_select, outcomes.groups_select
-    beside = outcomes.seen(control)
+    beside = outcomes.seen(front.control)
     most = p_value(floor, y, beside, beside, groups).effect
-    hopes = [_Hope(run, p_value(floor, y, outcomes.seen(run), beside, groups)) for run in cheaper]
+    hopes = [_Hope(run, p_value(floor, y, outcomes.seen(run), beside, groups)) for run in runs]
     chain: list[_Hope] = []
     for hope in sorted(hopes, key=lambda hope: (-hope.sureness(most), hope.test.p_value, hope.run.bill.usd)):
-        if not chain or hope.run.bill < chain[-1].run.bill:
+        if hope.sureness(most) >= _HOPELESS and (not chain or hope.run.bill < chain[-1].run.bill):
             chain.append(hope)
     return chain
 
 
-def _test(front: Front, outcomes: Outcomes, floor: Floor, hopes: list[_Hope]) -> _Tested:
-    """Test in order until one fails; the only place where the certify split is touched."""
+def cheaper(front: Front) -> list[Run]:
+    """The runs on full data that cost less than the control."""
+    control = front.control
+    return [run for run in front.seen if run.plan.fidelity >= 1 and run != control and run.bill < control.bill]
+
+
+def _look(front: Front, outcomes: Outcomes, floor: Floor, looks: Sequence[Look]) -> Look | None:
+    """Look at the certify split for what is new and cheaper than all that passed; None if that is nothing."""
+    mine = _about(front, floor, looks)
+    known = {name for look in mine for name in (*look.runs, *look.aside)}
+    passed = {name for look in mine for name in look.passed}
+    best_usd = min((run.bill.usd for run in cheaper(front) if _name(run) in passed), default=math.inf)
+    runs = {_name(run): run for run in cheaper(front) if run.bill.usd < best_usd and _name(run) not in known}
+    hopes = sequence(front, outcomes, floor, runs.values()) if runs else []
     if not hopes:
-        return _Tested((), _NO_TEST)
-    metric, alpha = load(floor.metric), 1 - floor.confidence
+        return None
+    level = SPENT * left(looks) * (1 - floor.confidence)
+    names = tuple(_name(hope.run) for hope in hopes)
+    before = Look(len(looks) + 1, floor, _name(front.control), names, tuple(sorted(runs.keys() - set(names))), level)
+    return _test(before, [front.control, *(hope.run for hope in hopes)], outcomes)
+
+
+def _test(look: Look, runs: Sequence[Run], outcomes: Outcomes) -> Look:
+    """Test `runs`, the first of which is the control, until one fails; only here is the certify split touched."""
+    metric, floor = load(look.floor.metric), replace(look.floor, confidence=1 - look.level)
     y, groups = outcomes.y_certify, outcomes.groups_certify
-    beside = outcomes.fresh(front.control)
-    control = metric.score(y, beside, groups)
-    trials: list[Trial] = []
-    for hope in hopes:
-        answers = outcomes.fresh(hope.run)
+    beside = outcomes.fresh(runs[0])
+    look = replace(look, scores=(metric.score(y, beside, groups),), n=len(y))
+    for run in runs[1:]:
+        answers = outcomes.fresh(run)
         test = p_value(floor, y, answers, beside, groups)
-        passed = test.p_value <= alpha
-        trials.append(Trial(hope.run, metric.score(y, answers, groups), control, test.p_value, passed))
-        if not passed:
-            return _Tested(tuple(trials), test.test, test)
-    return _Tested(tuple(trials), test.test)
+        scores, p_values = (*look.scores, metric.score(y, answers, groups)), (*look.p_values, test.p_value)
+        look = replace(look, scores=scores, p_values=p_values, test=test.test)
+        if test.p_value > look.level:
+            return replace(look, needed=needed(floor, test))
+    return look
+
+
+def _verdict(front: Front, floor: Floor, looks: Sequence[Look], n: int) -> Certificate:
+    """What all looks say about the runs on the front: the cheapest that passed wins, the control if none did."""
+    runs = {_name(run): run for run in cheaper(front)}
+    told = [
+        (look, Trial(runs[name], score, look.scores[0], p, look.level))
+        for look in _about(front, floor, looks)
+        for name, p, score in zip(look.runs, look.p_values, look.scores[1:], strict=False)
+        if name in runs
+    ]
+    if not told:
+        return Certificate(front.control, floor, _NO_TEST, n, SPENT * (1 - floor.confidence), held=False)
+    passed = [(look, trial.run) for look, trial in told if trial.passed]
+    look, run = min(passed, key=lambda each: each[1].bill.usd, default=(told[-1][0], front.control))
+    return Certificate(
+        run,
+        floor,
+        look.test,
+        look.n,
+        look.level,
+        held=bool(passed),
+        trials=tuple(trial for _, trial in told),
+        needed=told[-1][0].needed,
+        uses=look.number - 1,
+    )
+
+
+def _about(front: Front, floor: Floor, looks: Iterable[Look]) -> list[Look]:
+    """The looks for this floor beside this control."""
+    return [look for look in looks if look.floor == floor and look.control == _name(front.control)]
+
+
+def _name(run: Run) -> str:
+    return run.artifact or run.plan.key

@@ -80,3 +80,9 @@ class NoEffectError(PennyweightError):
     """A lever was pulled and nothing moved."""
 
     exit_code = 8
+
+
+class StorageError(PennyweightError):
+    """The ledger or a file cannot be written: the disk is full, failing or read-only, or another process holds it."""
+
+    exit_code = 9

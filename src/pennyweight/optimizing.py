@@ -10,8 +10,8 @@ from pennyweight.certify import certify, reachable
 from pennyweight.control.forecast import Pace, chance
 from pennyweight.control.stop import Budget, Prospect, worth
 from pennyweight.core import YES, Front, Plan, Run, Score
-from pennyweight.engine import Engine, Evidence, Shop
-from pennyweight.errors import BadInputError, PennyweightError
+from pennyweight.engine import Book, Engine, Evidence, Shop
+from pennyweight.errors import BadInputError, CorruptError, PennyweightError, StorageError
 from pennyweight.search.base import Scope
 from pennyweight.search.find import load as load_strategy
 
@@ -37,9 +37,9 @@ def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None
     """Find the cheapest way to do `job` that keeps its floor, and certify it.
 
     Every plan is carried out in `shop` (default: the one in `store.home()`), where a plan that is on the ledger is not
-    done again. Ctrl-C ends the search and returns the front so far, without a certificate. Raises
-    `FloorUnreachableError` if not even the control keeps an absolute floor, `OverBudgetError` if the limits do not
-    allow even the control.
+    done again, and no run is certified twice. Ctrl-C ends the search and returns the front so far, without a
+    certificate. Raises `FloorUnreachableError` if not even the control keeps an absolute floor, `OverBudgetError` if
+    the limits do not allow even the control.
     """
     how, place = search or Search(), shop or Shop.at()
     engine = Engine(job, place)
@@ -56,7 +56,7 @@ def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None
     except KeyboardInterrupt:
         place.watch("stop", text="Interrupted; what was finished is kept, and a second run goes on from there.")
         return replace(front, spent=engine.bill())
-    certificate = certify(front, Evidence(engine))
+    certificate = certify(front, Evidence(engine), book=Book(job, place))
     return replace(front, certificate=certificate, spent=engine.bill())
 
 
@@ -116,9 +116,14 @@ def _runs(engine: Engine, strategy: Strategy, budget: Budget, front: Front) -> I
 
 
 def _try(engine: Engine, plan: Plan) -> Run | None:
-    """Carry out a plan; one that cannot be carried out is said and costs what it cost."""
+    """Carry out a plan; one that cannot be carried out is said and costs what it cost.
+
+    Where nothing can be kept any more, or what was kept is damaged, the next plan would fare no better: that is raised.
+    """
     try:
         return engine.execute(plan)
+    except (StorageError, CorruptError):
+        raise
     except PennyweightError as error:
         engine.shop.watch("struck", text=f"{plan}: {error.problem}")
         return None

@@ -61,6 +61,11 @@ def parse_share(text: str) -> float:
     return value / 100 if body.endswith("%") else value
 
 
+def parse_count(text: str) -> float:
+    """Read ``"1e8"`` or ``"100000"`` as a number of things."""
+    return _number(text.strip(), text, "a number such as 1e8")
+
+
 def parse_usd(text: str) -> float:
     """Read ``"0.02usd"``, ``"$5"`` or ``"5"`` as dollars."""
     body = text.strip().lower().removesuffix("usd").removeprefix("$").strip()

@@ -1,33 +1,14 @@
 """The command line as a user meets it: real processes, real files, exit codes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
+from processes import RECIPE, call, start
 
-RECIPE = """
-import numpy as np
-from pennyweight import Demand, Floor, TrainSpec, torch_job
-from pennyweight.data.splits import split
-
-
-def network():
-    from torch import nn
-
-    return nn.Sequential(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-
-
-def job(data=None):
-    x = np.random.default_rng(0).normal(size=(1500, 8)).astype(np.float32)
-    y = (x[:, :4].sum(axis=1) > x[:, 4:].sum(axis=1)).astype(np.int64)
-    floor = Floor("accuracy", 0.06)
-    train = TrainSpec(epochs=EPOCHS, batch=64)
-    return torch_job("halves", network, split(x, y), floor, train=train, demand=Demand(1e9))
-"""
-COMMANDS = ("optimize", "run", "explain", "levers", "count", "ledger", "calibrate")
+COMMANDS = ("optimize", "run", "explain", "levers", "count", "data", "ledger", "calibrate")
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +16,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     (folder / "halves.py").write_text(RECIPE.replace("EPOCHS", "4"))
     return folder
-
-
-def start(place, *words, **more):
-    environment = {**os.environ, "PENNYWEIGHT_HOME": str(place / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-    command = [sys.executable, "-c", "from pennyweight.cli import main; main()", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=place, env=environment, **pipes, **more)
-
-
-def call(place, *words):
-    process = start(place, *words)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +82,53 @@ def test_count_is_the_arithmetic(place):
     assert json.loads(out)["params"] == 8 * 128 + 128 + 128 * 128 + 128 + 128 * 2 + 2
 
 
+def test_data_tells_splits_classes_and_what_they_can_show(place):
+    code, out, err = call(place, "data", "halves.py")
+    assert code == 0, err
+    assert "halves: classify, accuracy at most 6 points worse" in out
+    words = [line.split()[:4] for line in out.splitlines()]
+    for row in (
+        ["train", "900", "8", "float32"],
+        ["select", "300", "8", "float32"],
+        ["certify", "300", "8", "float32"],
+    ):
+        assert row in words
+    assert "share of train" in out
+    assert "takes at least 51" in out
+    assert "LEAK" not in out
+    assert not err
+
+
+def test_data_in_json_is_one_object_with_the_folds_asked_for(place):
+    code, out, err = call(place, "data", "halves.py", "--folds", 2, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert [part["rows"] for part in facts["splits"]] == [900, 300, 300]
+    assert sum(facts["splits"][0]["answers"]["counts"]) == 900
+    assert (facts["power"]["n"], facts["power"]["least"], facts["leaks"]) == (300, 51, [])
+    assert facts["folds"]["mean"] == pytest.approx(sum(facts["folds"]["each"]) / 2)
+    assert facts["folds"]["mean"] > 0.8
+    assert "fold 2 of 2: accuracy" in err
+    code, out, _ = call(place, "ledger", "--by", "phase", "--json")
+    assert "find" in {row["key"] for row in json.loads(out)["rows"]}
+
+
+def test_data_shouts_of_a_leak(place):
+    leaky = RECIPE.replace("EPOCHS", "1").replace("split(x, y)", "split(np.tile(x, (2, 1)), np.tile(y, 2))")
+    (place / "leaky.py").write_text(leaky)
+    code, out, _ = call(place, "data", "leaky.py", "--folds", 2)
+    assert code == 0
+    assert out.count("LEAK: ") == 3
+    assert "copies of others: the dedup lever" in out
+    assert "2-fold cross-validation of the job as asked: accuracy 0." in out
+
+
+def test_no_words_at_all_get_the_help(place):
+    code, out, _ = call(place)
+    assert code == 0
+    assert "optimize" in out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(place, command):
     code, out, _ = call(place, command, "--help")
@@ -132,6 +147,12 @@ def test_every_command_has_help(place, command):
         (["optimize", "halves.py", "--floor", "acuracy=90%"], 2, "accuracy"),
         (["optimize", "halves.py", "--fresh", "--budget", "0.0000000001usd"], 4, "too small for even the control"),
         (["optimize", "halves.py", "--prices", "mars"], 2, "local"),
+        (["optimize", "halves.py", "--give-up", "0.1%"], 2, "at least 3100"),
+        (["optimize", "halves.py", "--trials", "0"], 2, "--trials"),
+        (["data"], 2, "recipe"),
+        (["data", "halves.py", "--folds", "1"], 2, "at least 2"),
+        (["data", "halves.py", "--folds", "900"], 2, "fewer folds"),
+        (["dat"], 2, "data"),
         (["run", "nothing.pw"], 2, "nothing.pw"),
         (["explain", "halves.py"], 2, "halves.py"),
         (["ledger", "--by", "moon"], 2, "phase"),

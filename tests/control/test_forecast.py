@@ -3,64 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pennyweight.control.forecast import Pace, chance
-from pennyweight.core import (
-    YES,
-    Basis,
-    Bill,
-    Cost,
-    DataSpec,
-    Floor,
-    Form,
-    Job,
-    Kind,
-    Lever,
-    Op,
-    Plan,
-    Run,
-    Score,
-    Spec,
-    Stage,
-)
-
-
-class _Paper(Lever):
-    stage: ClassVar[Stage] = Stage.COMPRESS
-    source: ClassVar[str] = "this file"
-
-    @classmethod
-    def choices(cls, job):
-        yield cls(1)
-
-    def fits(self, spec):
-        return YES
-
-    def rewrite(self, spec):
-        return spec
-
-    def pull(self, work):
-        raise NotImplementedError
+from pennyweight.core import Basis, Bill, Cost, Floor, Plan, Run, Score
+from pennyweight.testing.paper import Paper, paper_job
 
 
 @dataclass(frozen=True)
-class Cut(_Paper):
+class Cut(Paper):
     depth: int
 
 
 @dataclass(frozen=True)
-class Fold(_Paper):
+class Fold(Paper):
     depth: int
 
 
 FLOOR = Floor("accuracy", 0.01)
-SPEC = Spec(Form.MODULE, (Op("fc", Kind.LINEAR, 4, 2),), DataSpec(10, 16.0))
 CONTROL = Score("accuracy", 0.95, 0.002, 10_000)
-PLAN = Plan(Job("job", SPEC, FLOOR))
+PLAN = Plan(paper_job(FLOOR))
 MONEY = st.floats(0, 1e6)
 COSTS = st.builds(Cost, MONEY, MONEY, MONEY, MONEY)
 LEVERS = st.lists(st.builds(Cut, st.integers(1, 3)) | st.builds(Fold, st.integers(1, 3)), max_size=3)

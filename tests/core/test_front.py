@@ -1,66 +1,20 @@
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pennyweight.core import (
-    YES,
-    Basis,
-    Bill,
-    Certificate,
-    Cost,
-    DataSpec,
-    Floor,
-    Form,
-    Front,
-    Job,
-    Kind,
-    Lever,
-    Op,
-    Plan,
-    Run,
-    Score,
-    Spec,
-    Stage,
-    Trial,
-    Verdict,
-    Work,
-)
+from pennyweight.core import Basis, Bill, Certificate, Cost, Floor, Front, Plan, Run, Score, Trial
 from pennyweight.errors import BadInputError
-
-
-@dataclass(frozen=True, slots=True)
-class Cut(Lever):
-    """A lever that is only a number here."""
-
-    number: int = 0
-    stage: ClassVar[Stage] = Stage.COMPRESS
-    source: ClassVar[str] = "this test"
-
-    @classmethod
-    def choices(cls, job: Job) -> Iterator[Self]:
-        yield cls()
-
-    def fits(self, spec: Spec) -> Verdict:
-        return YES
-
-    def rewrite(self, spec: Spec) -> Spec:
-        return spec
-
-    def pull(self, work: Work) -> Work:
-        return work
-
+from pennyweight.testing.paper import Named, paper_job
 
 FLOOR = Floor("accuracy", 0.01)
-JOB = Job("test", Spec(Form.MODULE, (Op("fc", Kind.LINEAR, 4, 2),), DataSpec(100, 16.0)), FLOOR)
+JOB = paper_job(FLOOR)
 
 
 def a_run(usd, mean, number=None, **bill):
-    plan = Plan(JOB) if number is None else Plan(JOB, (Cut(number),))
+    plan = Plan(JOB) if number is None else Plan(JOB, (Named(number),))
     lines = {"serve": Cost(usd=usd), **bill}
     unit = Cost(usd=usd / 1000)
     return Run(plan, Bill.of(Basis.MEASURED, unit=unit, **lines), Score("accuracy", mean, 0.001, 1000))
@@ -112,7 +66,7 @@ def test_strangers_are_refused():
     with pytest.raises(BadInputError, match="predicted run"):
         front.add(replace(run, bill=Bill.of(Basis.PREDICTED, serve=Cost(usd=0.5))))
     with pytest.raises(BadInputError, match="one job"):
-        front.add(replace(run, plan=Plan(replace(JOB, name="other"), (Cut(1),))))
+        front.add(replace(run, plan=Plan(replace(JOB, name="other"), (Named(1),))))
     with pytest.raises(BadInputError, match="one metric"):
         front.add(replace(run, score=Score("f1", 0.95, 0.001, 1000)))
 
@@ -128,7 +82,7 @@ def test_the_winner_is_what_the_certificate_says():
     run = a_run(0.5, 0.95, 1)
     front = Front.of(CONTROL).add(run)
     assert front.winner == CONTROL
-    trial = Trial(run, run.score, CONTROL.score, 0.01, passed=True)
+    trial = Trial(run, run.score, CONTROL.score, 0.01, 0.05)
     certified = replace(front, certificate=Certificate(run, FLOOR, "a test", 1000, 0.05, held=True, trials=(trial,)))
     assert certified.winner == run
     assert certified.certificate.p_value == trial.p_value
@@ -156,10 +110,14 @@ def test_a_winner_that_saves_nothing_never_pays():
 
 def test_a_certificate_explains_itself():
     run = a_run(0.5, 0.95, 1)
-    trial = Trial(run, run.score, CONTROL.score, 0.012, passed=True)
+    trial = Trial(run, run.score, CONTROL.score, 0.012, 0.05)
     held = Certificate(run, FLOOR, "exact paired", 1000, 0.05, held=True, trials=(trial,))
     assert "p = 0.012 ≤ 0.05, exact paired, 1000 fresh examples" in held.explain()
-    missed = Certificate(CONTROL, FLOOR, "exact paired", 1000, 0.05, held=False, needed=4000)
+    failed = Trial(run, run.score, CONTROL.score, 0.2, 0.05)
+    missed = Certificate(CONTROL, FLOOR, "exact paired", 1000, 0.05, held=False, trials=(failed,), needed=4000)
     assert missed.p_value == 1
     assert "About 4000 fresh examples" in missed.explain()
     assert "needed" not in replace(missed, needed=None).explain()
+    assert "used" not in missed.explain()
+    assert "used 2 times before" in replace(missed, uses=2).explain()
+    assert "none was tested" in Certificate(CONTROL, FLOOR, "none", 1000, 0.05, held=False).explain()

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from pennyweight.core import Basis, Bill, Cost, Front, Plan, Run, Score
+from pennyweight.core import Basis, Bill, Certificate, Cost, Front, Plan, Run, Score, Trial
 from pennyweight.errors import BadInputError
 from pennyweight.report.chart import Scale, front_chart
 from pennyweight.report.facts import front_facts
@@ -53,11 +55,24 @@ def test_every_run_stands_beside_what_was_predicted_for_it(front):
 
 
 def test_names_are_escaped(front):
-    from dataclasses import replace
-
     job = replace(front.control.plan.job, name="<script>alert(1)</script>")
     body = page([Front.of(run_of(Plan(job), 1.0, 0.9))])
     assert "<script>" not in body
+
+
+def test_the_certificate_tells_its_tests_their_levels_and_how_often_the_split_was_used(front):
+    control, run = front.seen[:2]
+    trials = (
+        Trial(run, run.score, control.score, 0.00042, 0.00047),
+        Trial(front.seen[2], run.score, control.score, 0.03, 0.00047),
+    )
+    floor = control.plan.job.floor
+    used = Certificate(run, floor, "exact", 400, 0.00047, held=True, trials=trials, uses=2)
+    body = page([replace(front, certificate=used)])
+    for words in ("used 2 times before", "for the full 0.045", "<td>0.00042</td>", "<td>0.00047</td><td>yes", "<td>no"):
+        assert words in body
+    facts = front_facts(replace(front, certificate=used))["certificate"]
+    assert (facts["uses"], facts["level"], facts["alpha"]) == (2, 0.00047, pytest.approx(0.05))
 
 
 def test_facts_are_json(front):
@@ -72,8 +87,10 @@ def test_facts_are_json(front):
 def test_a_report_that_cannot_be_written_is_an_error_and_leaves_nothing(front, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(BadInputError, match="--report"):
-        write_page(blocked / "report.html", [front])
+    for path in (blocked / "report.html", tmp_path, Path("/dev/null")):
+        with pytest.raises(BadInputError, match=r"check the path|name of a file"):
+            write_page(path, [front])
+    assert Path("/dev/null").is_char_device()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -19,7 +19,6 @@ from pennyweight.core import (
     Form,
     Job,
     Kind,
-    Lever,
     Op,
     Plan,
     Run,
@@ -32,31 +31,16 @@ from pennyweight.core import (
 )
 from pennyweight.search import Scope
 from pennyweight.search.lattice import Lattice
+from pennyweight.testing.paper import Paper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pennyweight.core import Lever
 
 SPEED = {"torch": 1.0, "compiled": 0.7, "graph": 0.35, "graph8": 0.15}
 
 
-class _Paper(Lever):
-    """Levers that exist on paper only."""
-
-    source: ClassVar[str] = "this file"
-
-    @classmethod
-    def choices(cls, job: Job) -> Iterator[Lever]:
-        yield from ()
-
-    def fits(self, spec):
-        return YES
-
-    def pull(self, work):
-        raise NotImplementedError
-
-
 @dataclass(frozen=True)
-class Short(_Paper):
+class Short(Paper):
     """Train less."""
 
     share: float
@@ -67,7 +51,7 @@ class Short(_Paper):
 
 
 @dataclass(frozen=True)
-class Round(_Paper):
+class Round(Paper):
     """Fewer bits, which fixes the model; nothing can be thinned after."""
 
     bits: int
@@ -82,7 +66,7 @@ class Round(_Paper):
 
 
 @dataclass(frozen=True)
-class Thin(_Paper):
+class Thin(Paper):
     """Fewer channels."""
 
     keep: float
@@ -97,7 +81,7 @@ class Thin(_Paper):
 
 
 @dataclass(frozen=True)
-class Host(_Paper):
+class Host(Paper):
     """Another runtime; the fast ones only take fixed models, as a real one might."""
 
     runtime: str
@@ -112,7 +96,7 @@ class Host(_Paper):
 
 
 @dataclass(frozen=True)
-class Never(_Paper):
+class Never(Paper):
     """Fits nothing."""
 
     stage: ClassVar[Stage] = Stage.DATA

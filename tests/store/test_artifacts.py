@@ -261,8 +261,9 @@ def test_a_folder_that_is_none_says_so(tmp_path):
     with pytest.raises(BadInputError, match="There is no artifact at"):
         load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BadInputError, match="There is no artifact at"):
-        load(tmp_path / "file")
+    for other in (tmp_path / "file", tmp_path):
+        with pytest.raises(BadInputError, match="There is no artifact at"):
+            load(other)
     with pytest.raises(PennyweightError):
         save(MODEL, tmp_path / "file" / "winner.pw")
 

@@ -23,10 +23,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from pennyweight.catalog.load import read_table
+from pennyweight.catalog.reading import table_of
 from pennyweight.core import Kind
 from pennyweight.errors import BadInputError
 
@@ -55,9 +54,7 @@ class Efficiency:
 @cache
 def load_efficiency() -> dict[str, Efficiency]:
     """The table by runtime; ``"*"`` is always there."""
-    file = "efficiency.csv"
-    rows = read_table(files("pennyweight.catalog").joinpath(file).read_text(encoding="utf-8"), file)
-    return parse_efficiency(rows)
+    return parse_efficiency(table_of("efficiency.csv"))
 
 
 def parse_efficiency(rows: tuple[dict[str, str], ...]) -> dict[str, Efficiency]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pennyweight.errors import PennyweightError
+from pennyweight.cli import ending
+from pennyweight.errors import BadInputError, PennyweightError
 
 app = typer.Typer(
     name="pennyweight",
     help="Find the cheapest model that keeps the quality floor, certify it, and keep every receipt.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -25,22 +25,44 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder or file the re
 Artifact = Annotated[Path, typer.Argument(help="An artifact folder, such as winner.pw.")]
 Prices = Annotated[str, typer.Option("--prices", help="A price sheet: a name in the catalog, or a CSV or TOML file.")]
 
+_INTERRUPTED = 130
+# The common ancestor of what typer raises for words it cannot read; its own home has moved between versions.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
 
 def main() -> None:
     """Run the command line; a problem becomes one message on standard error and an exit code."""
+    ending.prepare()
     try:
-        code = app(standalone_mode=False)
+        # not app(…), which would print faults in its own way
+        code = typer.main.get_command(app)(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except PennyweightError as error:
-        sys.stderr.write(f"pennyweight: {error}\n")
-        sys.exit(error.exit_code)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        _leave(error)
+    except _UsageError as error:
+        _misread(error)
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except OSError as error:
+        _leave(ending.mute(error))
+    if code == _INTERRUPTED:
         sys.stderr.write("pennyweight: interrupted; what was finished is on the ledger.\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave(error: PennyweightError) -> NoReturn:
+    """Say what is wrong and how to fix it."""
+    sys.stderr.write(f"pennyweight: {error}\n")
+    sys.exit(error.exit_code)
+
+
+def _misread(error: Any) -> NoReturn:
+    """Say what of the words typed cannot be understood."""
+    said = str(error.format_message())
+    stop = "" if said.endswith((".", "?")) else "."
+    command = getattr(error.ctx, "command_path", "") or "pennyweight"
+    sys.stderr.write(f"pennyweight: {said}{stop} To fix: see {command} --help.\n")
+    sys.exit(BadInputError.exit_code)
 
 
 @app.command()
@@ -75,9 +97,11 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     """Find the cheapest model that keeps the floor, and certify it.
 
     Exit codes: 0 done, 2 bad input, 3 not even the control keeps the floor, 4 the budget is too small, 5 a corrupt
-    file, 6 a library is missing, 130 interrupted (finished runs are kept; run again to go on).
+    file, 6 a library is missing, 9 a disk that is full or read-only, 130 interrupted (finished runs are kept; run again
+    to go on).
     """
-    from pennyweight.cli.optimizing import Outputs, Wish, run_all
+    from pennyweight.cli.optimizing import Wish, run_all
+    from pennyweight.cli.outputs import Outputs
 
     wish = Wish(
         data, give_up, floor, sure, strategy, use, budget, trials, time, predictions, seed, prices, dry_run, fresh
@@ -130,6 +154,22 @@ def count(recipe: Recipe, data: Data = None, *, json: Json = False) -> None:
     tell_count(recipe, data, json=json)
 
 
+@app.command("data")
+def survey(
+    recipe: Recipe,
+    data: Data = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Also cross-validate the job as asked, on so many training folds.")
+    ] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Tell what a recipe's data is, what leaks between its splits, and how small a loss it can show."""
+    from pennyweight.cli.surveying import tell_data
+
+    tell_data(recipe, data, folds, json=json)
+
+
 @app.command()
 def ledger(
     by: Annotated[str, typer.Option(help="Sum up by job, phase, lever or day.")] = "job",
@@ -144,8 +184,14 @@ def ledger(
 
 
 @app.command()
-def calibrate(*, json: Json = False) -> None:
+def calibrate(
+    *,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Also run small models in every runtime; takes some minutes.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Measure this machine's ceilings (matrix rates, memory bandwidth) once, for better predictions."""
     from pennyweight.cli.telling import tell_calibration
 
-    tell_calibration(json=json)
+    tell_calibration(thorough=thorough, json=json)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pennyweight.cli.screen import Progress, say, say_json, say_table
 from pennyweight.core import Floor, Limits, Slack
 from pennyweight.errors import BadInputError
-from pennyweight.units import parse_seconds, parse_share, parse_usd, percent, si, usd
+from pennyweight.units import parse_count, parse_seconds, parse_share, parse_usd, percent, si, usd
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pennyweight.core import Artifact, Front, Job
+    from pennyweight.cli.outputs import Outputs
+    from pennyweight.core import Front, Job
 
 _RATIO_METRICS = frozenset({"perplexity", "rmse", "mae", "log_loss"})
 
@@ -39,7 +40,12 @@ class Wish:
 
     def apply(self, job: Job) -> Job:
         """The recipe's job with the floor, the demand and the limits that were typed."""
-        return replace(job, floor=self._floor(job.floor), demand=self._demand(job), limits=self._limits(job.limits))
+        from pennyweight.jobs.checks import check_power
+
+        floor = self._floor(job.floor)
+        asked = replace(job, floor=floor, demand=self._demand(job), limits=self._limits(job.limits))
+        check_power(floor, job.material.splits.certify)
+        return asked
 
     def _floor(self, asked: Floor) -> Floor:
         if self.give_up and self.floor:
@@ -53,7 +59,7 @@ class Wish:
         return replace(asked, confidence=confidence)
 
     def _demand(self, job: Job) -> Any:
-        return replace(job.demand, predictions=float(self.predictions)) if self.predictions else job.demand
+        return replace(job.demand, predictions=parse_count(self.predictions)) if self.predictions else job.demand
 
     def _limits(self, asked: Limits) -> Limits:
         return Limits(
@@ -64,37 +70,36 @@ class Wish:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Where to write what came out."""
-
-    report: Path
-    winner: Path
-    picture: Path | None
-
-
 def run_all(recipes: list[Path], wish: Wish, outputs: Outputs, *, json: bool) -> None:
-    """Optimise every recipe; print the fronts, write the report and the winners."""
+    """Optimise every recipe; print the fronts, write the report and the winners. Ctrl-C ends it all."""
     from pennyweight.jobs import load_recipe
     from pennyweight.report.facts import front_facts
 
     jobs = [wish.apply(load_recipe(recipe, wish.data)) for recipe in recipes]
-    fronts = [_search(job, wish) for job in jobs]
-    written = {} if wish.dry_run else _write(fronts, outputs)
+    outputs.check(jobs)
+    fronts = _search_all(jobs, wish)
+    if not json:
+        for front in fronts:
+            show(front)
+    written = {} if wish.dry_run else outputs.write(fronts)
     if json:
         facts = [{**front_facts(front), **written.get(front.control.plan.job.name, {})} for front in fronts]
         say_json(facts[0] if len(facts) == 1 else facts)
-    else:
-        for front in fronts:
-            show(front)
-        if written:
-            say(
-                f"The report is in {outputs.report}; "
-                + ", ".join(f"{row['winner_path']}" for row in written.values())
-                + "."
-            )
-    if not wish.dry_run and any(front.certificate is None for front in fronts):
+    elif written:
+        paths = [row["winner_path"] for row in written.values() if "winner_path" in row]
+        say(f"The report is in {'; '.join([str(outputs.report), ', '.join(paths)]).removesuffix('; ')}.")
+    if not wish.dry_run and fronts[-1].certificate is None:
         raise KeyboardInterrupt
+
+
+def _search_all(jobs: list[Job], wish: Wish) -> list[Front]:
+    """The fronts of all jobs, up to one that was interrupted."""
+    fronts: list[Front] = []
+    for job in jobs:
+        fronts.append(_search(job, wish))
+        if fronts[-1].certificate is None and not wish.dry_run:
+            break
+    return fronts
 
 
 def _search(job: Job, wish: Wish) -> Front:
@@ -106,41 +111,6 @@ def _search(job: Job, wish: Wish) -> Front:
     with Progress(job.name) as progress:
         shop = Shop.at(prices=wish.prices, watch=progress, recall=not wish.fresh)
         return foresee(job, how, shop=shop) if wish.dry_run else optimize(job, how, shop=shop)
-
-
-def _write(fronts: list[Front], outputs: Outputs) -> dict[str, dict[str, str]]:
-    """Write the report and each winner; returns where they are, by job."""
-    from pennyweight.engine import Shop
-    from pennyweight.report.chart import front_picture
-    from pennyweight.report.facts import front_facts
-    from pennyweight.report.page import write_page
-    from pennyweight.store.artifacts import save
-
-    write_page(outputs.report, fronts)
-    if outputs.picture:
-        outputs.picture.write_text(front_picture(front_facts(fronts[0])), encoding="utf-8")
-    store, found = Shop.at().artifacts, {}
-    for front in fronts:
-        name = front.control.plan.job.name
-        alone = len(fronts) == 1
-        path = outputs.winner if alone else outputs.winner.with_name(f"{name}{outputs.winner.suffix}")
-        save(_finished(store.get(front.winner.artifact), front), path)
-        found[name] = {"report": str(outputs.report), "winner_path": str(path)}
-    return found
-
-
-def _finished(artifact: Artifact, front: Front) -> Artifact:
-    """The winner's artifact with its bill and its certificate on board."""
-    from pennyweight.report.facts import certificate_facts, front_facts, run_facts
-
-    facts = front_facts(front)
-    more = {
-        "job": facts["job"],
-        "run": run_facts(front.winner, front),
-        "saving": facts["saving"],
-        "certificate": certificate_facts(front.certificate) if front.certificate else None,
-    }
-    return replace(artifact, meta=tuple(sorted({**artifact.facts, **more}.items())))
 
 
 def show(front: Front) -> None:

@@ -43,6 +43,11 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def shout(text: str) -> None:
+    """Print a line that must not be missed on standard output."""
+    Console(highlight=False).print(Text(text, style="bold red"), soft_wrap=True)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
@@ -91,7 +96,8 @@ class Progress:
 
     def _now(self, event: str, facts: dict[str, Any]) -> str:
         spent = seconds(time.monotonic() - self._started)
-        return f"{self._job}: {event} {facts.get('text', '')} · {self._runs} runs · {spent}{self._best}"
+        runs = f" · {self._runs} runs" if self._runs else ""
+        return f"{self._job}: {event} {facts.get('text', '')}{runs} · {spent}{self._best}"
 
     def _line(self, run: Run, *, recalled: bool) -> None:
         unit = si(run.bill.unit.device_s, "s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from pennyweight.cli.screen import say, say_json
 from pennyweight.engine.answers import answer, open_session, probes
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.store.artifacts import load
+from pennyweight.store.disk import put
 from pennyweight.units import percent, seconds, si, usd
 
 if TYPE_CHECKING:
@@ -39,7 +42,9 @@ def run_artifact(folder: Path, given: Path | None, output: Path | None, *, json:
         x = _rows(given, tuple(artifact.facts["input_shape"]))
         y = answer(session, artifact, x)
     if output is not None:
-        np.save(output, y, allow_pickle=False)
+        body = BytesIO()
+        np.save(body, y, allow_pickle=False)
+        put(output, body.getvalue(), "the answers")
     if json:
         say_json({"rows": len(y), "answers": y.tolist() if output is None else str(output), "probes": given is None})
     elif output is not None:
@@ -86,12 +91,14 @@ def _rows(given: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     if not given.exists():
         raise BadInputError(f"There is no file {given}.", "give a .npy or .csv file of rows.")
     try:
-        plain = given.suffix == ".npy"
-        x: NDArray[Any] = np.load(given, allow_pickle=False) if plain else np.loadtxt(given, delimiter=",", ndmin=2)
+        x = _numbers(given)
     except (ValueError, OSError) as error:
         raise BadInputError(
             f"{given} holds no plain numbers ({error}).", "give a .npy array, or a .csv of numbers without a header."
         ) from None
+    if x.dtype.kind not in "fiub" or x.size == 0:
+        what = "nothing" if x.size == 0 else "no real numbers"
+        raise BadInputError(f"{given} holds {what}.", "give rows of numbers.")
     if x.shape == shape:
         x = x[None]
     if x.ndim and x.shape[1:] != shape and x[0].size == int(np.prod(shape)):
@@ -100,6 +107,15 @@ def _rows(given: Path, shape: tuple[int, ...]) -> NDArray[Any]:
         raise BadInputError(f"Rows of shape {x.shape[1:]} do not fit a model that takes {shape}.", "reshape them.")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise BadInputError(f"There is NaN or infinity in {given}.", "fill or drop those rows.")
+    return x
+
+
+def _numbers(given: Path) -> NDArray[Any]:
+    """The array in a file; an empty one is no reason to warn here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        plain = given.suffix == ".npy"
+        x: NDArray[Any] = np.load(given, allow_pickle=False) if plain else np.loadtxt(given, delimiter=",", ndmin=2)
     return x
 
 

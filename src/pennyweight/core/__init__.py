@@ -7,6 +7,7 @@ from pennyweight.core.count import Count
 from pennyweight.core.front import Front
 from pennyweight.core.job import Demand, Job, Limits
 from pennyweight.core.lever import YES, Lever, Stage, Verdict, no
+from pennyweight.core.look import Look
 from pennyweight.core.plan import Plan
 from pennyweight.core.run import Run
 from pennyweight.core.score import Floor, Score, Slack, higher_is_better
@@ -30,6 +31,7 @@ __all__ = [
     "Kind",
     "Lever",
     "Limits",
+    "Look",
     "Op",
     "Phase",
     "Plan",

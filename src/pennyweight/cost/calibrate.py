@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import sqrt
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pennyweight.catalog import home, this_cpu
-from pennyweight.catalog.load import identity
+from pennyweight.catalog.devices import identity
 from pennyweight.cost.probes import PROBES, PRODUCTS
 from pennyweight.cost.race import race
+from pennyweight.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -55,10 +56,18 @@ def calibrate(runtimes: Iterable[str] | None = None, *, budget_s: float = 8.0) -
 def save_machine(device: Device, path: Path | None = None) -> Path:
     """Write `device` as TOML, to where `machine()` finds it unless `path` is given; all of it appears, or nothing."""
     target = path or home() / "machine.toml"
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(_toml(device), encoding="utf-8")
-    draft.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(_toml(device), encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise StorageError(
+            f"What was measured cannot be kept at {target}: {error.strerror}.",
+            "set PENNYWEIGHT_HOME to a folder you may write to, on a disk with room.",
+        ) from error
     return target
 
 

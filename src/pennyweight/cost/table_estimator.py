@@ -30,13 +30,15 @@ def table_of_estimator(estimator: Any, n_features: int, n_outputs: int, *, rows:
     Linear models: `density` is the share of coefficients that is not zero. Pipelines: the rows of all steps. Any other
     estimator is taken to use each number it learned (before fitting: each training value) once per prediction.
 
-    Raises `BadInputError` if `estimator` is none.
+    Raises `BadInputError` if `estimator` is none, or is set to what cannot be built.
     """
     if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
         raise BadInputError(
             f"A {type(estimator).__name__} is no scikit-learn estimator.", "give an object with fit and predict."
         )
     ops = alike(_rows(estimator, Shape(n_features, n_outputs, rows)))
+    if any(op.times < 1 for op in ops):
+        raise BadInputError(f"{estimator} can hold no model: a number in it is below one.", "correct its settings.")
     names = [op.name for op in ops]
     return tuple(
         replace(op, name=f"{op.name}_{names[:i].count(op.name)}") if op.name in names[:i] else op

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from pennyweight import backends
-from pennyweight.catalog.load import cores
+from pennyweight.catalog.devices import cores
 from pennyweight.core import Cost, Form, Phase, Stage
 from pennyweight.cost.count import flop
 from pennyweight.cost.meter import meter

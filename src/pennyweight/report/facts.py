@@ -91,6 +91,8 @@ def certificate_facts(certificate: Certificate) -> dict[str, Any]:
         "test": certificate.test,
         "n": certificate.n,
         "alpha": certificate.alpha,
+        "level": certificate.level,
+        "uses": certificate.uses,
         "p_value": certificate.p_value,
         "needed": certificate.needed,
         "text": certificate.explain(),
@@ -100,6 +102,7 @@ def certificate_facts(certificate: Certificate) -> dict[str, Any]:
                 "score": score_facts(trial.score),
                 "control": score_facts(trial.control),
                 "p_value": trial.p_value,
+                "level": trial.level,
                 "passed": trial.passed,
             }
             for trial in certificate.trials

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pennyweight.errors import BadInputError
 from pennyweight.report.chart import front_chart
 from pennyweight.report.facts import front_facts
+from pennyweight.store.disk import put
 from pennyweight.units import percent, seconds, si, usd
 
 if TYPE_CHECKING:
@@ -22,18 +20,7 @@ if TYPE_CHECKING:
 
 def write_page(path: Path, fronts: Sequence[Front]) -> None:
     """Write the page of one or several fronts to `path`; all of it appears, or nothing."""
-    body = page(fronts)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(body, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise BadInputError(
-            f"The report cannot be written to {path}: {error.strerror}.", "give --report elsewhere."
-        ) from error
+    put(path, page(fronts).encode(), "the report")
 
 
 def page(fronts: Sequence[Front]) -> str:

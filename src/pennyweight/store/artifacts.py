@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -75,14 +76,20 @@ def save(artifact: Artifact, folder: Path | str) -> Path:
     refused with `BadInputError`.
     """
     target, sheets = Path(folder), _sheets(artifact)
+    check_free(target)
     with disk.explained(target, "the artifact"):
-        if target.is_symlink() or (target.exists() and not _replaceable(target)):
-            raise BadInputError(f"{target} is there already and is no artifact.", "give another name.")
         prefix = f".{target.name}{_DRAFT}"
         target.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(target.parent, prefix)
         _publish(artifact, sheets, target, prefix)
     return target
+
+
+def check_free(folder: Path) -> None:
+    """Raise `BadInputError` if there is something at `folder` that is no artifact, which `save` would not replace."""
+    with disk.explained(folder, "the artifact"):
+        if folder.is_symlink() or (folder.exists() and not _replaceable(folder)):
+            raise BadInputError(f"{folder} is there already and is no artifact.", "give another name.")
 
 
 def load(folder: Path | str, *, most_byte: int = MOST_BYTE) -> Artifact:
@@ -92,7 +99,7 @@ def load(folder: Path | str, *, most_byte: int = MOST_BYTE) -> Artifact:
     than `most_byte`.
     """
     source = Path(folder)
-    if not source.is_dir():
+    if not source.is_dir() or not any(os.path.lexists(source / name) for name in (_MANIFEST, _SUMS)):
         raise BadInputError(f"There is no artifact at {source}.", "give the folder that was saved, such as winner.pw.")
     return _load(source, most_byte)
 

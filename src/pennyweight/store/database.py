@@ -6,9 +6,10 @@ import contextlib
 import sqlite3
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from pennyweight.errors import BadInputError, CorruptError, PennyweightError
+from pennyweight.errors import BadInputError, CorruptError, PennyweightError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,25 +25,29 @@ _FORBIDDEN = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQ
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a kind of database file holds: the statements that make it, its `mark` (application id), its version."""
+    """What a kind of database file holds: the statements that each version added, and its `mark` (application id)."""
 
-    statements: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]
     mark: int
-    version: int
+
+    @property
+    def version(self) -> int:
+        """The version of a file that has them all."""
+        return len(self.steps)
 
 
 def connect(path: Path, schema: Schema) -> sqlite3.Connection:
     """Open the database at `path`, making it if there is none; every commit is flushed to the disk (WAL, FULL).
 
-    Raises `CorruptError` if it is damaged or another program's, `BadInputError` if it may not be written or is newer
-    than this code.
+    A file of an earlier version gets what was added since. Raises `CorruptError` if it is damaged or another
+    program's, `StorageError` if it may not be written, `BadInputError` if it is newer than this code.
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         link = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             link.row_factory = sqlite3.Row
-            if not _is_ours(link, path, schema):
+            if _version(link, path, schema) < schema.version:
                 _make(link, path, schema)
             link.execute("PRAGMA synchronous = FULL")
             link.execute("PRAGMA recursive_triggers = ON")  # else REPLACE would delete unseen
@@ -60,37 +65,37 @@ def explained(path: Path) -> Generator[None]:
     except sqlite3.Error as error:
         raise _sentence(error, path) from error
     except OSError as error:
-        raise BadInputError(
+        raise StorageError(
             f"There can be no ledger at {path}: {error.strerror}.", "set PENNYWEIGHT_HOME to a folder you may write to."
         ) from error
 
 
-def _is_ours(link: sqlite3.Connection, path: Path, schema: Schema) -> bool:
-    """Whether the file holds the schema; False if it is empty."""
+def _version(link: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    """The version of the schema that the file holds; 0 if it is empty."""
     mark = link.execute("PRAGMA application_id").fetchone()[0]
     version = link.execute("PRAGMA user_version").fetchone()[0]
     tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if mark == schema.mark:
-        if version != schema.version:
+        if not 0 < version <= schema.version:
             raise BadInputError(
                 f"{path} is of version {version}, this pennyweight reads version {schema.version}.",
                 "use the version of pennyweight that wrote it, or the newest one.",
             )
-        return True
+        return int(version)
     if mark or version or tables:
         raise CorruptError(f"{path} is a database of another program.", "move it away, or set PENNYWEIGHT_HOME.")
-    return False
+    return 0
 
 
 def _make(link: sqlite3.Connection, path: Path, schema: Schema) -> None:
     _write_ahead(link)
     link.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_ours(link, path, schema):  # another process may have been first
-            for statement in schema.statements:
-                link.execute(statement)
-            link.execute(f"PRAGMA user_version = {schema.version:d}")
-            link.execute(f"PRAGMA application_id = {schema.mark:d}")
+        held = _version(link, path, schema)  # another process may have been first
+        for statement in chain.from_iterable(schema.steps[held:]):
+            link.execute(statement)
+        link.execute(f"PRAGMA user_version = {schema.version:d}")
+        link.execute(f"PRAGMA application_id = {schema.mark:d}")
         link.execute("COMMIT")
     finally:
         if link.in_transaction:
@@ -117,24 +122,29 @@ def _code(error: sqlite3.Error) -> int:
 
 def _sentence(error: sqlite3.Error, path: Path) -> PennyweightError:
     code = _code(error)
-    if code in _DAMAGED:
+    if code in _DAMAGED or "Could not decode" in str(error):  # bytes that are no text have no code of their own
         return CorruptError(
-            f"{path} is damaged or no ledger: {error}.",
+            f"{path} is damaged or no ledger: {_short(error)}.",
             f"move it away and start a new one; `sqlite3 {path.name} .recover` reads what is left of it.",
         )
     if code in _BUSY:
-        return PennyweightError(
+        return StorageError(
             f"{path} is being written by another process, for more than {BUSY_S:g} seconds now.",
             "wait until that process has finished, or stop it.",
         )
     if code in _FORBIDDEN:
-        return BadInputError(
+        return StorageError(
             f"{path} cannot be opened or written: {error}.",
             "change its permissions, or set PENNYWEIGHT_HOME to a folder you may write to.",
         )
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        return PennyweightError(
+        return StorageError(
             f"{path} could not be written, the disk is full or failing: {error}. Earlier entries are safe.",
             "free space there (or raise the quota), or set PENNYWEIGHT_HOME to a larger disk.",
         )
-    return PennyweightError(f"{path} refused: {error}.", "report this; the ledger itself is unchanged.")
+    return StorageError(f"{path} refused: {_short(error)}.", "report this; the ledger itself is unchanged.")
+
+
+def _short(error: sqlite3.Error) -> str:
+    """What SQLite says, without the contents of the row that it may quote."""
+    return str(error).partition(" with text")[0]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pennyweight.errors import BadInputError, CorruptError, PennyweightError
+from pennyweight.errors import BadInputError, CorruptError, PennyweightError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NOT_PLAIN = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
-_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
+_MISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 _AT_FDCWD, _EXCHANGE = -100, 2  # of renameat2, Linux
 _YOUNG_S = 60.0  # a draft may have been made but not yet been locked
 
@@ -37,18 +37,19 @@ def explained(path: Path, what: str) -> Generator[None]:
 
 def _sentence(error: OSError, path: Path, what: str) -> PennyweightError:
     if error.errno in _FULL:
-        return PennyweightError(
+        return StorageError(
             f"There is no room to write {what} at {path}; nothing half-written is left there.",
             "free space on that disk (or raise the quota or file-size limit), or set PENNYWEIGHT_HOME to a larger one.",
         )
-    if error.errno in _FORBIDDEN:
-        return BadInputError(f"{what} at {path} may not be touched.", "change its permissions, or use another folder.")
-    if error.errno in _NOT_PLAIN:
-        return CorruptError(f"{what} at {path} is a link or a device.", "put the real files there, links are refused.")
-    if error.errno in _MISSING:
-        return BadInputError(f"{what} is not at {path}.", "check the path.")
+    it = f"{what[0].upper()}{what[1:]} cannot be read or written at {path}"
     reason = error.strerror or type(error).__name__
-    return PennyweightError(f"{what} at {path} could not be used: {reason}.", "check the disk, then try again.")
+    if error.errno in _FORBIDDEN:
+        return StorageError(f"{it}: {reason}.", "change its permissions, or use another folder.")
+    if error.errno in _NOT_PLAIN:
+        return CorruptError(f"{it}: it is a link or a device.", "put the real files there, links are refused.")
+    if error.errno in _MISPLACED:
+        return BadInputError(f"{it}: {reason}.", "check the path.")
+    return StorageError(f"{it}: {reason}.", "check the disk, then try again.")
 
 
 @contextlib.contextmanager
@@ -104,6 +105,27 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         finally:
             os.close(handle)
     flush(folder)
+
+
+def put(path: Path, body: bytes, what: str) -> None:
+    """Write one file, `what` a person gave a name to: all of it appears, or nothing, and its folder is made."""
+    check_plain(path)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with explained(path, what):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(path.parent, {aside.name: body})
+            aside.replace(path)
+            flush(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def check_plain(path: Path) -> None:
+    """Raise `BadInputError` if `path` names a folder or a device, which no file may replace."""
+    with explained(path, "a file"):
+        if not path.name or (path.exists() and not path.is_file()):
+            raise BadInputError(f"{path} is a folder or a device.", "give the name of a file.")
 
 
 def flush(folder: Path) -> None:

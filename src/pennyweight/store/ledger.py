@@ -8,9 +8,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, final
 
-from pennyweight.core import Basis, Cost
+from pennyweight.core import Basis, Cost, Look
 from pennyweight.cost.price import PriceSheet, price
-from pennyweight.errors import BadInputError, CorruptError, PennyweightError
+from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.store.codec import from_json, to_json
 from pennyweight.store.database import connect, explained
 from pennyweight.store.records import Entry, RunRecord, Spent
@@ -37,7 +37,16 @@ INSERT INTO run (at_utc, session, job, fingerprint, plan_key, plan_text, fidelit
 VALUES (:at_utc, :session, :job, :fingerprint, :plan_key, :plan_text, :fidelity, :seed, :spec, :score, :others,
   :measured, :predicted, :artifact, :sheet, :note, :seal)"""
 
-_ALL = ("SELECT * FROM entry ORDER BY id", "SELECT * FROM run ORDER BY id", "SELECT * FROM sheet ORDER BY id")
+_ADD_LOOK = """
+INSERT INTO look (at_utc, session, job, fingerprint, number, body, seal)
+VALUES (:at_utc, :session, :job, :fingerprint, :number, :body, :seal) ON CONFLICT (fingerprint, number) DO NOTHING"""
+
+_ALL = (
+    "SELECT * FROM entry ORDER BY id",
+    "SELECT * FROM run ORDER BY id",
+    "SELECT * FROM look ORDER BY id",
+    "SELECT * FROM sheet ORDER BY id",
+)
 
 
 @final
@@ -61,6 +70,16 @@ class Ledger:
     def record(self, run: RunRecord) -> int:
         """Add one plan carried out and return its id; no dollars are kept."""
         return self._add(_ADD_RUN, row_of_run(run))
+
+    def look(self, look: Look, *, job: str, fingerprint: str, session: str) -> bool:
+        """Add one look at a job's certify split; False if the job has a look of that number already."""
+        row: dict[str, object] = {"at_utc": now(), "session": session, "job": job, "fingerprint": fingerprint}
+        return self._add(_ADD_LOOK, row | {"number": look.number, "body": to_json(look)}) > 0
+
+    def looks(self, fingerprint: str) -> tuple[Look, ...]:
+        """All looks at the certify split of a job, in order."""
+        rows = self._rows("SELECT * FROM look WHERE fingerprint = :f ORDER BY number", {"f": fingerprint})
+        return tuple(from_json(Look, row["body"]) for row in rows)
 
     def keep(self, sheet: PriceSheet) -> None:
         """Keep a price sheet under its id; a corrected sheet of the same id replaces it in all sums, past ones too."""
@@ -145,14 +164,13 @@ class Ledger:
         return rows
 
     def _add(self, sql: str, row: dict[str, object]) -> int:
+        """Add a row and return its id; 0 if the statement found that there is one already."""
         try:
             with self._lock, explained(self.path):
-                added = self._open().execute(sql, sealed(row)).lastrowid
+                done = self._open().execute(sql, sealed(row))
         except (UnicodeEncodeError, OverflowError) as error:
             raise BadInputError(f"A ledger cannot hold this: {error}.", "use plain text and 64-bit numbers.") from error
-        if added is None:
-            raise PennyweightError(f"{self.path} did not take an entry.", "try again.")
-        return added
+        return done.lastrowid or 0 if done.rowcount else 0
 
     def _open(self) -> sqlite3.Connection:
         """The connection; a forked child gets one of its own, for SQLite's must not cross a fork."""

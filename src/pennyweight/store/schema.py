@@ -61,6 +61,19 @@ CREATE TABLE sheet (
   seal TEXT NOT NULL
 )"""
 
+# Two processes that look at one split at the same time cannot both have the next number.
+_LOOK = """
+CREATE TABLE look (
+  id INTEGER PRIMARY KEY,
+  at_utc TEXT NOT NULL,
+  session TEXT NOT NULL,
+  job TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  number INTEGER NOT NULL CHECK (number > 0),
+  body TEXT NOT NULL,
+  seal TEXT NOT NULL,
+  UNIQUE (fingerprint, number)
+)"""
 
 _TRIGGERS = (
     "CREATE TRIGGER {t}_keeps BEFORE UPDATE ON {t} BEGIN {refuse}; END",
@@ -77,17 +90,19 @@ def _append_only(table: str) -> tuple[str, ...]:
 
 
 LEDGER = Schema(
-    statements=(
-        _ENTRY,
-        _RUN,
-        _SHEET,
-        "CREATE INDEX entry_job ON entry (job, at_utc)",
-        "CREATE INDEX run_plan ON run (fingerprint, plan_key)",
-        "CREATE INDEX sheet_name ON sheet (name)",
-        *_append_only("entry"),
-        *_append_only("run"),
-        *_append_only("sheet"),
+    steps=(
+        (
+            _ENTRY,
+            _RUN,
+            _SHEET,
+            "CREATE INDEX entry_job ON entry (job, at_utc)",
+            "CREATE INDEX run_plan ON run (fingerprint, plan_key)",
+            "CREATE INDEX sheet_name ON sheet (name)",
+            *_append_only("entry"),
+            *_append_only("run"),
+            *_append_only("sheet"),
+        ),
+        (_LOOK, *_append_only("look")),
     ),
     mark=0x70776C31,  # "pwl1"
-    version=1,
 )

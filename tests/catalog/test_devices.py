@@ -2,12 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from pennyweight.catalog import PriceSheet, home, load_device, load_prices, machine, this_cpu
-from pennyweight.catalog.load import identity, read_table
+from pennyweight.catalog import home, load_device, machine, this_cpu
+from pennyweight.catalog.devices import identity
 from pennyweight.errors import BadInputError, UnknownNameError
 
 DEVICES = ("generic-cpu", "amd-zen2", "amd-zen3", "amd-zen4", "amd-zen5", "intel-skylake", "arm-neoverse-n1")
-SHEET = 'core_hour_usd = 0.1\ngb_hour_usd = 0.01\ndisk_gb_month_usd = 0.2\nkwh_usd = 0\ndate = "2026-11-01"\n'
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -31,20 +30,6 @@ def test_an_unknown_device_is_refused_with_the_nearest_names():
         load_device("amd-zen-4")
 
 
-def test_an_unknown_price_sheet_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownNameError, match="local"):
-        load_prices("locale")
-
-
-@pytest.mark.parametrize("name", ["local"])
-def test_every_price_sheet_says_where_and_when_it_is_from(name):
-    sheet = load_prices(name)
-    assert sheet.id == name
-    assert sheet.core_hour_usd > sheet.gb_hour_usd > 0
-    assert sheet.date.startswith("20")
-    assert sheet.source
-
-
 @pytest.mark.parametrize(
     ("cpuinfo", "name"),
     [
@@ -66,7 +51,7 @@ def test_processors_are_recognised(tmp_path, monkeypatch, cpuinfo, name):
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
     found = identity(file)
-    monkeypatch.setattr("pennyweight.catalog.load.identity", lambda: found)
+    monkeypatch.setattr("pennyweight.catalog.devices.identity", lambda: found)
     this_cpu.cache_clear()
     try:
         device = this_cpu()
@@ -77,7 +62,7 @@ def test_processors_are_recognised(tmp_path, monkeypatch, cpuinfo, name):
 
 
 def test_an_unknown_processor_gets_generic_figures_and_is_named(monkeypatch):
-    monkeypatch.setattr("pennyweight.catalog.load.identity", lambda: "Acme family 1 model 1: Mk I")
+    monkeypatch.setattr("pennyweight.catalog.devices.identity", lambda: "Acme family 1 model 1: Mk I")
     this_cpu.cache_clear()
     try:
         device = this_cpu()
@@ -93,52 +78,6 @@ def test_a_machine_that_was_never_calibrated_is_the_catalogs_and_says_so(tmp_pat
     assert home() == tmp_path
     assert machine() == this_cpu()
     assert not machine().measured
-
-
-def test_a_sheet_of_ones_own_is_read_from_toml_and_from_csv(tmp_path):
-    toml = tmp_path / "mine.toml"
-    toml.write_text(f'{SHEET}source = "my invoice"\n')
-    assert load_prices(str(toml)) == PriceSheet("mine.toml", 0.1, 0.01, 0.2, 0.0, "2026-11-01", "my invoice")
-    table = tmp_path / "mine.csv"
-    table.write_text("id,core_hour_usd,gb_hour_usd,disk_gb_month_usd,kwh_usd,date,source\nm,1,2,3,4,2026-11-01,me\n")
-    assert load_prices(str(table)) == PriceSheet("m", 1, 2, 3, 4, "2026-11-01", "me")
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        (SHEET, "says nothing about source"),
-        (SHEET.replace("0.1", '"a lot"') + 'source = "x"\n', "not a number"),
-        (SHEET.replace("0.1", "-0.1") + 'source = "x"\n', "below zero"),
-        ("core_hour_usd = ", "is not TOML"),
-    ],
-)
-def test_a_sheet_that_makes_no_sense_is_refused(tmp_path, body, said):
-    file = tmp_path / "mine.toml"
-    file.write_text(body)
-    with pytest.raises(BadInputError, match=said):
-        load_prices(str(file))
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(BadInputError, match="cannot be read"):
-        load_prices(str(tmp_path / "none.toml"))
-    with pytest.raises(BadInputError, match="cannot be read"):
-        load_device(str(tmp_path / "none.toml"))
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a,b\n1,2\n", "no source column"),
-        ("a,source\n1,\n", "Line 2"),
-        ("a,source\n1,x\n2\n", "Line 3"),
-        ("a,source\n1,x,y\n", "Line 2"),
-    ],
-)
-def test_a_fact_without_a_source_is_refused(text, said):
-    with pytest.raises(BadInputError, match=said):
-        read_table(text, "facts.csv")
 
 
 def test_a_device_without_rates_or_a_source_is_refused():
