@@ -38,7 +38,7 @@ COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "pennyweight --help": [str(SCRIPT), "--help"]
     if SCRIPT.exists()
-    else [sys.executable, "-m", "pennyweight.cli", "--help"],
+    else [sys.executable, "-c", "from pennyweight.cli import main; main()", "--help"],
     "import pennyweight": [sys.executable, "-c", TIMED_IMPORT],
 }
 SEEN = 20

@@ -314,3 +314,11 @@ def test_a_recipe_or_its_data_that_is_not_there_is_refused(tmp_path):
         load_recipe(recipe, tmp_path / "nowhere")
     with pytest.raises(BadInputError, match="takes no data"):
         load_recipe(write(tmp_path / "other.py", "def job():\n    return 7"), tmp_path)
+
+
+def test_a_recipe_that_fails_names_its_line_however_its_path_is_written(tmp_path, monkeypatch):
+    (tmp_path / "half.py").write_text("def job():\n    return 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("half.py"), tmp_path / "half.py"):
+        with pytest.raises(BadInputError, match=r"half.py fails in line 2 with ZeroDivisionError"):
+            load_recipe(path)

@@ -88,6 +88,12 @@ def test_the_data_can_be_cut():
     assert plan.at(0.25).seed == 3
 
 
+def test_a_share_of_the_data_is_trained_on_fewer_rows_on_paper_too():
+    plan = Plan(a_job()).then(Epochs()).at(0.25)
+    assert plan.spec.data.rows == plan.trained.data.rows == SPEC.data.rows / 4
+    assert plan.at(1.0).spec.data == SPEC.data
+
+
 @pytest.mark.parametrize("fidelity", [0.0, -0.1, 1.1])
 def test_a_fidelity_must_be_a_share(fidelity):
     with pytest.raises(BadInputError, match="share"):

@@ -13,7 +13,7 @@ from pennyweight.jobs.exercises import exercises
 
 @pytest.fixture(scope="module")
 def forests():
-    return [job for job in exercises() if "forest of 40" in job.name]
+    return [job for job in exercises() if "RandomForestClassifier, 12" in job.name]
 
 
 def test_exercises_are_many_jobs_of_both_forms_each_with_several_plans():

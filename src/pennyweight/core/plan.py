@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -52,16 +52,12 @@ class Plan:
         """The same plan on another share of the data."""
         return Plan(self.job, self.levers, fidelity, self.seed)
 
-    def without(self, lever: Lever) -> Plan:
-        """The plan with one lever fewer."""
-        return Plan(self.job, tuple(each for each in self.levers if each != lever), self.fidelity, self.seed)
-
     @cached_property
     def spec(self) -> Spec:
         """What would run; raises `BadInputError` if a lever does not fit where it stands."""
         if self._parent is not None and len(self.levers) == len(self._parent.levers) + 1:
             return _rewrite(self._parent.spec, self.levers[-1])
-        spec = self.job.spec
+        spec = _on_share(self.job.spec, self.fidelity)
         for lever in self.levers:
             spec = _rewrite(spec, lever)
         return spec
@@ -93,6 +89,13 @@ class Plan:
 
     def __str__(self) -> str:
         return " → ".join(map(str, self.levers)) or "as asked"
+
+
+def _on_share(spec: Spec, fidelity: float) -> Spec:
+    """The spec on a share of its training rows."""
+    if fidelity == 1:
+        return spec
+    return replace(spec, data=replace(spec.data, rows=max(1, round(fidelity * spec.data.rows))))
 
 
 def _rewrite(spec: Spec, lever: Lever) -> Spec:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pennyweight import levers
 from pennyweight.core import Plan
 from pennyweight.engine.engine import Engine
-from pennyweight.errors import PennyweightError
+from pennyweight.errors import CorruptError, PennyweightError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +31,8 @@ def exercise(jobs: Iterable[Job], shop: Shop) -> int:
         for plan in plans(job):
             try:
                 engine.execute(plan)
+            except (StorageError, CorruptError):
+                raise
             except PennyweightError as error:
                 shop.watch("struck", text=f"{plan}: {error.problem}")
             else:

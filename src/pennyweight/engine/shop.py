@@ -81,11 +81,13 @@ def gym() -> Path:
 
 
 def _exercised() -> list[RunRecord]:
+    """The latest run of every exercise."""
     file = gym() / "ledger.db"
     if not file.is_file():
         return []
     with Ledger(file) as ledger:
-        return ledger.runs()
+        latest = {(run.fingerprint, run.plan_key): run for run in ledger.runs()}
+    return list(latest.values())
 
 
 def observed(record: RunRecord) -> Observation:

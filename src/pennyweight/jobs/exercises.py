@@ -93,8 +93,9 @@ def exercises() -> Iterator[Job]:
             for name, make in NETWORKS.items():
                 splits = _splits(make.shape)
                 yield _named(torch_job(name, make, splits, _FLOOR, train=_TRAIN, demand=Demand(batch=batch)))
-        for name, estimator in _estimators().items():
-            splits = _splits((12 if "12" in name else 48,))
+        for estimator, features, classes in _estimators():
+            name = f"{type(estimator).__name__}, {features} features, {classes} classes"
+            splits = _splits((features,), classes)
             yield _named(sklearn_job(name, estimator, splits, _FLOOR, demand=Demand(batch=batch)))
 
 
@@ -102,29 +103,32 @@ def _named(job: Job) -> Job:
     return replace(job, name=f"exercise: {job.name}")
 
 
-def _estimators() -> dict[str, Any]:
+def _estimators() -> list[tuple[Any, int, int]]:
+    """Estimators, each with a number of features and of classes."""
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
-    return {
-        "forest of 40, 12 features": RandomForestClassifier(40, max_depth=8, n_jobs=1, random_state=0),
-        "forest of 120, 48 features": RandomForestClassifier(120, n_jobs=1, random_state=0),
-        "boosting of 20, 12 features": GradientBoostingClassifier(n_estimators=20, random_state=0),
-        "boosting of 50, 48 features": GradientBoostingClassifier(n_estimators=50, max_depth=2, random_state=0),
-        "histogram boosting of 20, 48 features": HistGradientBoostingClassifier(max_iter=20, random_state=0),
-        "logistic regression, 48 features": LogisticRegression(max_iter=300),
-    }
+    return [
+        (RandomForestClassifier(40, max_depth=8, n_jobs=1, random_state=0), 12, 2),
+        (RandomForestClassifier(120, n_jobs=1, random_state=0), 48, _CLASSES),
+        (GradientBoostingClassifier(n_estimators=60, random_state=0), 12, 2),
+        (GradientBoostingClassifier(n_estimators=20, random_state=0), 24, _CLASSES),
+        (GradientBoostingClassifier(n_estimators=200, max_depth=2, random_state=0), 48, 2),
+        (HistGradientBoostingClassifier(max_iter=40, random_state=0), 24, 2),
+        (HistGradientBoostingClassifier(max_iter=20, random_state=0), 48, _CLASSES),
+        (LogisticRegression(max_iter=300), 48, _CLASSES),
+    ]
 
 
-def _splits(shape: tuple[int, ...]) -> Splits:
+def _splits(shape: tuple[int, ...], classes: int = _CLASSES) -> Splits:
     rng = np.random.default_rng(0)
     size = int(np.prod(shape))
-    rule = rng.normal(size=(size, _CLASSES))
+    rule = rng.normal(size=(size, classes))
 
     def rows(count: int) -> Arrays:
         x = rng.normal(size=(count, size)).astype(np.float32)
         # Every class must be there to be learned.
-        y = np.concatenate([np.arange(_CLASSES), (x @ rule).argmax(axis=1)[_CLASSES:]])
+        y = np.concatenate([np.arange(classes), (x @ rule).argmax(axis=1)[classes:]])
         return Arrays(x.reshape(count, *shape), y)
 
     return Splits(rows(_ROWS), rows(_HELD_OUT), rows(_HELD_OUT))
