@@ -268,6 +268,31 @@ def test_many_processes_append_at_once_and_nothing_is_lost(tmp_path):
     assert found == [(f"s{number}", count) for number in range(4) for count in range(40)]
 
 
+def _open_at_once(path, gate, answers):
+    gate.wait()
+    try:
+        with Ledger(path) as ledger:
+            ledger.runs()
+    except PennyweightError as error:
+        answers.put(str(error))
+    else:
+        answers.put("")
+
+
+def test_processes_that_make_a_ledger_at_the_same_moment_all_get_it(tmp_path):
+    context, said = multiprocessing.get_context("fork"), []
+    for number in range(30):  # each time a few in a hundred once took a half-made file for another program's
+        gate, answers = context.Barrier(6), context.Queue()
+        arguments = (tmp_path / f"{number}.db", gate, answers)
+        processes = [context.Process(target=_open_at_once, args=arguments) for _ in range(6)]
+        for process in processes:
+            process.start()
+        said += [answers.get() for _ in processes]
+        for process in processes:
+            process.join()
+    assert said == [""] * 180
+
+
 def test_threads_and_forked_children_share_a_ledger(ledger):
     threads = [threading.Thread(target=lambda: [ledger.append(ENTRY) for _ in range(20)]) for _ in range(4)]
     for thread in threads:

@@ -47,7 +47,7 @@ def connect(path: Path, schema: Schema) -> sqlite3.Connection:
         link = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             link.row_factory = sqlite3.Row
-            if _version(link, path, schema) < schema.version:
+            if _held(link, path, schema) < schema.version:
                 _make(link, path, schema)
             link.execute("PRAGMA synchronous = FULL")
             link.execute("PRAGMA recursive_triggers = ON")  # else REPLACE would delete unseen
@@ -68,6 +68,15 @@ def explained(path: Path) -> Generator[None]:
         raise StorageError(
             f"There can be no ledger at {path}: {error.strerror}.", "set PENNYWEIGHT_HOME to a folder you may write to."
         ) from error
+
+
+def _held(link: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    """The version that the file holds, read as of one moment: another process may be making it."""
+    link.execute("BEGIN")
+    try:
+        return _version(link, path, schema)
+    finally:
+        link.execute("COMMIT")
 
 
 def _version(link: sqlite3.Connection, path: Path, schema: Schema) -> int:
