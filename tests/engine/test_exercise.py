@@ -5,7 +5,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from pennyweight.catalog import machine
 from pennyweight.core import Demand, Form, Plan
-from pennyweight.engine import Shop, exercise, gym
+from pennyweight.engine import Shop, exercise, exercise_home
 from pennyweight.engine.exercise import plans
 from pennyweight.jobs import sklearn_job
 from pennyweight.jobs.exercises import exercises
@@ -29,7 +29,7 @@ def test_exercises_are_many_jobs_of_both_forms_each_with_several_plans():
 
 def test_predictions_begin_with_the_exercises_once_the_machine_is_measured(forests, tmp_path, monkeypatch):
     monkeypatch.setenv("PENNYWEIGHT_HOME", str(tmp_path))
-    done = exercise(forests, Shop.at(gym()))
+    done = exercise(forests, Shop.at(exercise_home()))
     assert done == sum(len(list(plans(job))) for job in forests) == 8
     shop = Shop.at(tmp_path / "work")
     other = sklearn_job(

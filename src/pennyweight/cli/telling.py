@@ -164,10 +164,10 @@ def _exercise() -> int:
     from shutil import rmtree
 
     from pennyweight.cli.screen import Progress
-    from pennyweight.engine import Shop, exercise, gym
+    from pennyweight.engine import Shop, exercise, exercise_home
     from pennyweight.jobs.exercises import exercises
 
     with Progress("exercises") as progress:
-        runs = exercise(exercises(), Shop.at(gym(), watch=progress))
-    rmtree(gym() / "artifacts")
+        runs = exercise(exercises(), Shop.at(exercise_home(), watch=progress))
+    rmtree(exercise_home() / "artifacts")
     return runs

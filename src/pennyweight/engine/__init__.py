@@ -4,6 +4,6 @@ from pennyweight.engine.book import Book
 from pennyweight.engine.engine import Engine
 from pennyweight.engine.evidence import Evidence
 from pennyweight.engine.exercise import exercise
-from pennyweight.engine.shop import Shop, Watcher, gym, silence
+from pennyweight.engine.shop import Shop, Watcher, exercise_home, silence
 
-__all__ = ["Book", "Engine", "Evidence", "Shop", "Watcher", "exercise", "gym", "silence"]
+__all__ = ["Book", "Engine", "Evidence", "Shop", "Watcher", "exercise", "exercise_home", "silence"]

@@ -25,8 +25,9 @@ def exercise(jobs: Iterable[Job], shop: Shop) -> int:
     The runs are on the shop's ledger, so what was done before an interruption is not done again. What cannot be
     carried out here (a library is missing) is left out.
     """
-    done = 0
-    for job in jobs:
+    done, todo = 0, list(jobs)
+    for number, job in enumerate(todo, 1):
+        shop.watch("note", text=f"{number} of {len(todo)}: {job.name}, {job.demand.batch} at a time")
         engine = Engine(job, shop)
         for plan in plans(job):
             try:

@@ -68,26 +68,25 @@ class Shop:
     def predictor(self, job: Job) -> Predictor:
         """A predictor for this machine that has learned from the exercises and every run on the ledger but `job`'s.
 
-        Those teach it as they are recalled, in their order: a search that goes on asks what the first one asked.
+        Of what was carried out more than once, the latest counts. The job's own runs teach it as they are recalled, in
+        their order: a search that goes on asks what the first one asked.
         """
         known = [*(_exercised() if self.device.measured else ()), *self.ledger.runs()]
-        others = [record for record in known if record.fingerprint != job.fingerprint]
-        return Predictor(self.device, self.sheet).learn([observed(record) for record in others])
+        latest = {(run.fingerprint, run.plan_key): run for run in known if run.fingerprint != job.fingerprint}
+        return Predictor(self.device, self.sheet).learn([observed(run) for run in latest.values()])
 
 
-def gym() -> Path:
+def exercise_home() -> Path:
     """Where the exercises of this machine are kept, beside what calibration measured."""
     return data_home() / "exercises"
 
 
 def _exercised() -> list[RunRecord]:
-    """The latest run of every exercise."""
-    file = gym() / "ledger.db"
+    file = exercise_home() / "ledger.db"
     if not file.is_file():
         return []
     with Ledger(file) as ledger:
-        latest = {(run.fingerprint, run.plan_key): run for run in ledger.runs()}
-    return list(latest.values())
+        return ledger.runs()
 
 
 def observed(record: RunRecord) -> Observation:
