@@ -131,6 +131,15 @@ def test_a_surer_and_cheaper_run_makes_a_dearer_one_not_worth_testing():
     assert [number(hope.run) for hope in chain] == [0]
 
 
+def test_a_run_that_answers_like_the_control_goes_before_one_that_was_lucky():
+    front = paper_front(FLOOR, (0.3, 0.6))
+    y = np.zeros(114, dtype=int)
+    control = (np.arange(114) < 4).astype(int)
+    lucky = (np.arange(114) < 3).astype(int)  # one more right answer, where the search looked
+    split = Split(y, {None: control, 0: lucky, 1: control}, None)
+    assert [number(hope.run) for hope in sequence(front, Sheet(split, split), FLOOR, cheaper(front))] == [1, 0]
+
+
 def test_a_stricter_level_can_be_asked_for():
     front, outcomes = paper_front(FLOOR, (0.5,)), fixed(1000, [12])
     assert certify(front, outcomes).held

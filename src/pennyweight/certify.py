@@ -60,12 +60,16 @@ class _Hope:
     run: Run
     test: PairedTest
 
-    def sureness(self, most: float) -> float:
-        """Standard errors between the run and the floor, when it clears the floor by `most` at the most."""
-        clear = min(self.test.effect, most)
-        if self.test.se > 0:
-            return clear / self.test.se
-        return math.copysign(math.inf, clear)
+    def sureness(self, control: PairedTest) -> float:
+        """Standard errors between the run and the floor, when it clears the floor no further than the control does.
+
+        A standard error stands for what was seen and one for what was not: of few examples that a run answers unlike
+        the control, luck decides which way. A run that answers just like it has only the second kind.
+        """
+        clear = min(self.test.effect, control.effect)
+        alike = (self.test.effect, self.test.se) == (control.effect, control.se)
+        spread = control.se if alike else math.hypot(self.test.se, control.se)
+        return clear / spread if spread > 0 else math.copysign(math.inf, clear)
 
 
 class Book(Protocol):
@@ -146,7 +150,7 @@ def sequence(front: Front, outcomes: Outcomes, floor: Floor, runs: Iterable[Run]
     """
     y, groups = outcomes.y_select, outcomes.groups_select
     beside = outcomes.seen(front.control)
-    most = p_value(floor, y, beside, beside, groups).effect
+    most = p_value(floor, y, beside, beside, groups)
     hopes = [_Hope(run, p_value(floor, y, outcomes.seen(run), beside, groups)) for run in runs]
     chain: list[_Hope] = []
     for hope in sorted(hopes, key=lambda hope: (-hope.sureness(most), hope.test.p_value, hope.run.bill.usd)):

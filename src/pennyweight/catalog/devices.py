@@ -29,7 +29,7 @@ class Device:
     units of its own), `hbm_byte_s` the traffic one core alone can have with main memory; `idle_w` and `busy_w` are the
     watts of one core doing nothing and working; `memory_byte` is that of the whole machine. `call_s` and `op_s` are
     what one call and one operator (a linear layer) cost beyond their arithmetic, by runtime, known only where
-    `measured`.
+    `measured`; `pace_s` are what calls that never change took then, by which a slow moment is told later.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Device:
     source: str
     call_s: Mapping[str, float] = field(default_factory=dict)
     op_s: Mapping[str, float] = field(default_factory=dict)
+    pace_s: Mapping[str, float] = field(default_factory=dict)
     measured: bool = False
 
     def __post_init__(self) -> None:

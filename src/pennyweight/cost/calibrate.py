@@ -13,6 +13,7 @@ import numpy as np
 
 from pennyweight.catalog import home, this_cpu
 from pennyweight.catalog.devices import identity
+from pennyweight.cost.pace import usual
 from pennyweight.cost.probes import PROBES, PRODUCTS
 from pennyweight.cost.race import race
 from pennyweight.errors import StorageError
@@ -38,7 +39,7 @@ def calibrate(runtimes: Iterable[str] | None = None, *, budget_s: float = 8.0) -
     """
     wanted = [name for name in PROBES if runtimes is None or name in set(runtimes)]
     probed = [name for name in wanted if PROBES[name].installed]
-    share_s = budget_s / (2 + len(probed))
+    share_s = budget_s / (3 + len(probed))
     overheads = {name: _overhead(name, share_s) for name in probed}
     device = this_cpu()
     return replace(
@@ -48,6 +49,7 @@ def calibrate(runtimes: Iterable[str] | None = None, *, budget_s: float = 8.0) -
         hbm_byte_s=_rounded({"copy": _bandwidth(share_s)})["copy"],
         call_s=_rounded({name: call_s for name, (call_s, _) in overheads.items()}),
         op_s=_rounded({name: op_s for name, (_, op_s) in overheads.items()}),
+        pace_s=_rounded(usual(share_s)),
         measured=True,
         source=f"measured by pennyweight calibrate on {datetime.now(UTC):%Y-%m-%d}; power: {device.source}",
     )
@@ -134,7 +136,7 @@ def _toml(device: Device) -> str:
     plain = ("name", "kind", "cores", "hbm_byte_s", "idle_w", "busy_w", "memory_byte", "source", "measured")
     lines = ["# This machine, per core: FLOP/s, byte/s, watts; seconds per call and per operator by runtime."]
     lines += [f"{name} = {_value(getattr(device, name))}" for name in plain]
-    for name in ("flop_s", "call_s", "op_s"):
+    for name in ("flop_s", "call_s", "op_s", "pace_s"):
         lines += ["", f"[{name}]", *(f"{_value(key)} = {_value(each)}" for key, each in getattr(device, name).items())]
     return "\n".join(lines) + "\n"
 

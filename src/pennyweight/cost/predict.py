@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
+    from pennyweight.cost.roofline import Table
 
     # What a figure is made of: its target, runtime and group, its parts, and its place among neighbours.
     Facts = tuple[str, str, str, tuple[float, ...], tuple[float, ...]]
@@ -158,7 +159,8 @@ class Predictor:
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
             parts = [tax * each for each in parts]
-        return "serve", serve.runtime, ceiling.name, tuple(parts), (*table.place(serve.batch), math.log(serve.threads))
+        place = (*table.place(serve.batch), math.log(serve.threads))
+        return "serve", serve.runtime, _group(ceiling, table), tuple(parts), place
 
     def _passing(self, target: str, spec: Spec, rows: float) -> Facts:
         """What passing `rows` forward and backward is made of."""
@@ -167,7 +169,7 @@ class Predictor:
         ceiling, _ = self._ceiling(runtime, spec.train.precision)
         parts = ceiling.learn(table, spec.train.batch, rows)
         place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)) / 4)
-        return target, runtime, ceiling.name, tuple(parts), place
+        return target, runtime, _group(ceiling, table), tuple(parts), place
 
     def _holding(self, spec: Spec) -> Facts:
         """What the memory of serving is made of."""
@@ -188,3 +190,9 @@ class Predictor:
     def _cost(self, cpu_s: float, threads: int) -> Cost:
         wall_s = cpu_s / min(threads, self.machine.cores)
         return Cost(cpu_s, wall_s, self.machine.joule(cpu_s, wall_s))
+
+
+def _group(ceiling: Ceiling, table: Table) -> str:
+    """What errs alike: a runtime in one precision; in scikit-learn, with its own way for each, a kind of trees."""
+    own = table.family and ceiling.name.startswith("sklearn")
+    return f"{ceiling.name}/{table.family}" if own else ceiling.name

@@ -36,16 +36,18 @@ class Table:
     """An operator table with what was counted of it, since many plans share one.
 
     Kernels round channels up to whole vector registers, so FLOP and bytes are those of the rounded widths. Rows whose
-    widths are no multiples ("ragged") may also lose the faster kernel; what that adds is learned by runtime.
+    widths are no multiples ("ragged") may also lose the faster kernel; what that adds is learned by runtime. `family`
+    says what kind of trees are in it: "RandomForest" and "GradientBoosting" cost scikit-learn very differently.
     """
 
-    __slots__ = ("_padding", "_places", "_rows", "disk_byte", "is_grown", "is_whole", "ops")
+    __slots__ = ("_padding", "_places", "_rows", "disk_byte", "family", "is_grown", "is_whole", "ops")
 
     def __init__(self, ops: tuple[Op, ...], stored_byte: float = 0.0) -> None:
         self.ops = ops
         self.disk_byte = stored_byte
         self.is_whole = any(op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS for op in ops)
-        self.is_grown = any(op.kind is _TREE for op in ops)
+        self.family = next((_family(op.name) for op in ops if op.kind is _TREE), "")
+        self.is_grown = bool(self.family)
         self._padding = [_padding(op) for op in ops]
         self._rows: dict[int, list[Row]] = {}
         self._places: dict[int, tuple[float, ...]] = {}
@@ -105,6 +107,10 @@ def _padding(op: Op) -> tuple[float, float, int]:
     if kind in _BLOCKED:
         return 1.0, _up(n_out), RAGGED_MOVE if n_out % _LANES else _EVEN
     return 1.0, 1.0, _EVEN
+
+
+def _family(name: str) -> str:
+    return name.removesuffix("Classifier").removesuffix("Regressor") or "Tree"
 
 
 def _up(width: int) -> float:

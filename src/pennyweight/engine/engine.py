@@ -144,8 +144,7 @@ class Engine:
         batch = self.job.demand.batch
         call = one_call(session, artifact, self._rows(), batch)
         if plan.is_control and plan.fidelity >= 1:
-            watt = self.shop.device.busy_w
-            self._scale = Scale(call, weigh_control(call, batch, watt))
+            self._scale = Scale(call, weigh_control(call, batch, self.shop.device))
             return self._scale.weight
         return self._the_scale().weigh(call)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pennyweight.core import Cost
+from pennyweight.cost.pace import pace, yardsticks
 from pennyweight.cost.race import race, ratio
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pennyweight.catalog import Device
     from pennyweight.core import Artifact, Session
 
 
@@ -46,10 +48,15 @@ class Scale:
         return Weight(cost, (times.high - times.low) / 2 / times.value)
 
 
-def weigh_control(call: Callable[[], object], batch: int, watt: float) -> Weight:
-    """Weigh the control alone; `watt` is the power of one busy core above idle."""
-    ours = race({"control": call})["control"]
-    unit = Cost(ours.cpu_s / batch, ours.wall_s / batch, watt * ours.cpu_s / batch)
+def weigh_control(call: Callable[[], object], batch: int, device: Device) -> Weight:
+    """Weigh the control alone, at the pace the machine had when it was calibrated: a slow moment is taken out.
+
+    The calls by which the pace is told are timed in turn with it. On a machine that was not calibrated, the figures are
+    those of the moment.
+    """
+    timing = race({"control": call} | (yardsticks() if device.pace_s else {}))
+    ours, share = timing["control"], 1 / (batch * pace(timing, device.pace_s))
+    unit = Cost(ours.cpu_s * share, ours.wall_s * share, device.busy_w * ours.cpu_s * share)
     return Weight(unit, ours.width)
 
 
