@@ -66,4 +66,4 @@ class Known:
     answering: dict[tuple[Table, ServeSpec], tuple[Cost, float, float]] = field(default_factory=dict)
     passing: dict[tuple[str, Table, Form, TrainSpec, float], tuple[Cost, float]] = field(default_factory=dict)
     corrections: dict[tuple[str, str, tuple[float, ...]], tuple[float, float]] = field(default_factory=dict)
-    ceilings: dict[tuple[str, str, bool], tuple[Ceiling, Efficiency]] = field(default_factory=dict)
+    ceilings: dict[tuple[str, str, str], tuple[Ceiling, Efficiency]] = field(default_factory=dict)

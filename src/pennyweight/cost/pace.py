@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from pennyweight.cost.race import Timing
 
-_STEPS, _ADDS, _PRODUCTS, _SIZE = 4_000, 200, 2, 192
+_STEPS, _ADDS, _PRODUCTS = 4_000, 200, 40
+_SIZE = 64  # libraries of linear algebra multiply so little on one thread: others would spin
 
 
 def yardsticks() -> dict[str, Callable[[], object]]:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
-    from pennyweight.cost.roofline import Table
 
     # What a figure is made of: its target, runtime and group, its parts, and its place among neighbours.
     Facts = tuple[str, str, str, tuple[float, ...], tuple[float, ...]]
 
+_WHOLE = "int8"  # a kind of models: computed in whole numbers
 _COPIES = 2.0  # a runtime keeps the weights as read and as its kernels want them
 _UNMEASURED_SD = 0.7  # of the logarithm, where not even the machine's ceilings were measured
 
@@ -154,22 +154,23 @@ class Predictor:
     def _serving(self, spec: Spec) -> Facts:
         """What a call is made of."""
         serve, table = spec.serve, self._known.tables.of(spec)
-        ceiling, prior = self._ceiling(serve.runtime, serve.precision, whole=table.is_whole)
+        kind = _WHOLE if table.is_whole else table.family if serve.runtime == "sklearn" else ""
+        ceiling, prior = self._ceiling(serve.runtime, serve.precision, kind)
         parts = ceiling.forward(table, serve.batch)
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
             parts = [tax * each for each in parts]
         place = (*table.place(serve.batch), math.log(serve.threads))
-        return "serve", serve.runtime, _group(ceiling, table), tuple(parts), place
+        return "serve", serve.runtime, ceiling.name, tuple(parts), place
 
     def _passing(self, target: str, spec: Spec, rows: float) -> Facts:
         """What passing `rows` forward and backward is made of."""
         table = self._known.tables.of(spec)
         runtime = "sklearn.train" if spec.form is Form.ESTIMATOR or table.is_grown else "torch.train"
-        ceiling, _ = self._ceiling(runtime, spec.train.precision)
+        ceiling, _ = self._ceiling(runtime, spec.train.precision, table.family)
         parts = ceiling.learn(table, spec.train.batch, rows)
         place = (*table.place(spec.train.batch), math.log(max(rows, 1.0)) / 4)
-        return target, runtime, _group(ceiling, table), tuple(parts), place
+        return target, runtime, ceiling.name, tuple(parts), place
 
     def _holding(self, spec: Spec) -> Facts:
         """What the memory of serving is made of."""
@@ -177,12 +178,13 @@ class Predictor:
         empty_byte = self._ceiling(runtime, spec.serve.precision)[1].memory_byte
         return "memory", runtime, runtime, (empty_byte, _COPIES * self._known.tables.of(spec).disk_byte), ()
 
-    def _ceiling(self, runtime: str, precision: str, *, whole: bool = False) -> tuple[Ceiling, Efficiency]:
-        key = (runtime, precision, whole)
+    def _ceiling(self, runtime: str, precision: str, kind: str = "") -> tuple[Ceiling, Efficiency]:
+        """What a runtime reaches in a precision, and with one `kind` of models: trees of a family, whole numbers."""
+        key = (runtime, precision, kind)
         found = self._known.ceilings.get(key)
         if found is None:
-            name, table = f"{runtime}/{precision}{'/int8' if whole else ''}", load_efficiency()
-            nearest = (name, f"{runtime}/float32/int8" if whole else "", f"{runtime}/{precision}", runtime, "*")
+            name, table = "/".join(each for each in key if each), load_efficiency()
+            nearest = (name, f"{runtime}/float32/{kind}", f"{runtime}/{precision}", runtime, "*")
             prior = next(table[each] for each in nearest if each in table)
             found = self._known.ceilings[key] = (Ceiling.of(self.machine, name, prior), prior)
         return found
@@ -190,9 +192,3 @@ class Predictor:
     def _cost(self, cpu_s: float, threads: int) -> Cost:
         wall_s = cpu_s / min(threads, self.machine.cores)
         return Cost(cpu_s, wall_s, self.machine.joule(cpu_s, wall_s))
-
-
-def _group(ceiling: Ceiling, table: Table) -> str:
-    """What errs alike: a runtime in one precision; in scikit-learn, with its own way for each, a kind of trees."""
-    own = table.family and ceiling.name.startswith("sklearn")
-    return f"{ceiling.name}/{table.family}" if own else ceiling.name
