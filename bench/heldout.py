@@ -68,7 +68,7 @@ def held_out(kind: Table, rows: Rows, split: str, folds: int = FOLDS) -> dict[st
         cpu_s += time.process_time() - began
         for target, forecast in forecasts.items():
             found[target][:, inside] = forecast.value, forecast.low, forecast.high
-    return {target: HeldOut(measured[target], *found[target], cpu_s / len(rows)) for target in measured}
+    return {name: HeldOut(measured[name], each[0], each[1], each[2], cpu_s / len(rows)) for name, each in found.items()}
 
 
 def folds_of(groups: NDArray[np.str_], folds: int) -> list[NDArray[np.bool_]]:

@@ -1,0 +1,153 @@
+"""A Gaussian process over rows of a table: what they share by name, by nearness and by trend.
+
+The covariance of two rows is a sum of parts; each part is a variance times "the same name" in some columns, times
+nearness in others, times a trend in one: a hierarchical regression whose every level is drawn to the level above as far
+as data do not say otherwise (Rasmussen & Williams 2006, sections 2.2, 4.2.4 and 5.4.2; a constant, a main effect and an
+interaction are each one part).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pennyweight.cost.learn.leaving import codes_of
+from pennyweight.errors import BadInputError, CorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    Columns = Mapping[str, NDArray[Any]]
+    Said = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One reason for two rows to be alike, of standard deviation `sd`.
+
+    Rows must be of the `same` names; they are the more alike the `near`er their numbers are (by column, how far
+    likeness reaches, in the column's unit: squared exponential); with a `line`, what they share is the slope over
+    that column, around `origin`.
+    """
+
+    sd: float
+    same: tuple[str, ...] = ()
+    near: Mapping[str, float] = field(default_factory=dict)
+    line: str = ""
+    origin: float = 0.0
+
+    def covariance(self, one: Columns, other: Columns) -> NDArray[np.float64]:
+        """The covariances (n, m) of rows (n) with others (m)."""
+        found = np.full((_length(one), _length(other)), self.sd**2)
+        for name in self.same:
+            found *= one[name][:, None] == other[name][None, :]
+        for name, reach in self.near.items():
+            found *= np.exp(-0.5 * ((one[name][:, None] - other[name][None, :]) / reach) ** 2)
+        if self.line:
+            found *= np.multiply.outer(one[self.line] - self.origin, other[self.line] - self.origin)
+        return found
+
+    def variance(self, rows: Columns) -> NDArray[np.float64]:
+        """The variance (n,) of each row."""
+        found = np.full(_length(rows), self.sd**2)
+        return found * (rows[self.line] - self.origin) ** 2 if self.line else found
+
+
+@dataclass(frozen=True)
+class Process:
+    """Values (n,) measured at rows given as columns, of names or of numbers, under the sum of `parts`.
+
+    `noise` is the standard deviation of what no column explains. Values are in no unit: take logarithms of ratios.
+    """
+
+    parts: tuple[Part, ...]
+    noise: float
+    columns: Columns
+    values: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not len(self.values) or not np.isfinite(self.values).all():
+            raise BadInputError(
+                "Nothing can be learned from no rows, or from rows without a value.", "give measured rows only."
+            )
+
+    @cached_property
+    def _inverse(self) -> NDArray[np.float64]:
+        matrix = self.covariance(self.columns) + self.noise**2 * np.eye(len(self.values))
+        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        return self._inverse @ self.values
+
+    def covariance(self, rows: Columns) -> NDArray[np.float64]:
+        """The covariances (m, n) of rows (m) with the measured ones (n)."""
+        found = np.zeros((_length(rows), len(self.values)))
+        for part in self.parts:
+            found += part.covariance(rows, self.columns)
+        return found
+
+    def at(self, rows: Columns) -> Said:
+        """Mean (m,) and standard deviation (m,), noise included, of the value at rows (m)."""
+        near = self.covariance(rows)
+        explained = np.einsum("ij,jk,ik->i", near, self._inverse, near, optimize=True)
+        left = self._variance(rows) - explained
+        return near @ self._weights, np.sqrt(np.maximum(left, 0.0) + self.noise**2)
+
+    def left_out(self, groups: NDArray[np.str_]) -> Said:
+        """Mean (n,) and standard deviation (n,) at each measured row, were its whole group (n,) not measured.
+
+        Exact, by blocks of the inverse (Rasmussen & Williams 2006, equation 5.12, for groups of rows).
+        """
+        codes = codes_of(groups)
+        mean, sd = np.empty(len(codes)), np.empty(len(codes))
+        for code in range(codes.max() + 1):
+            at = np.flatnonzero(codes == code)
+            block = np.linalg.inv(self._inverse[np.ix_(at, at)])
+            mean[at] = self.values[at] - block @ self._weights[at]
+            sd[at] = np.sqrt(np.maximum(np.diag(block), 0.0))
+        return mean, sd
+
+    def nearest(self, rows: Columns) -> NDArray[np.int64]:
+        """Which measured row (m,) is most alike to each of the rows (m): of the highest correlation a priori."""
+        own = np.sqrt(self._variance(self.columns))
+        return np.asarray((self.covariance(rows) / own).argmax(axis=1), dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-compatible copy of what was measured; the parts are the program's own."""
+        return {
+            "columns": {name: _plain(column) for name, column in self.columns.items()},
+            "values": _plain(self.values),
+        }
+
+    @classmethod
+    def restore(cls, parts: tuple[Part, ...], noise: float, body: Mapping[str, Any]) -> Self:
+        """What `to_dict` wrote, under the same parts."""
+        try:
+            columns = {str(name): np.array(column) for name, column in body["columns"].items()}
+            return cls(parts, noise, columns, np.array(body["values"], dtype=np.float64))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CorruptError(f"These are no measured rows: {error!r}.", "fit again.") from error
+
+    def _variance(self, rows: Columns) -> NDArray[np.float64]:
+        found = np.zeros(_length(rows))
+        for part in self.parts:
+            found += part.variance(rows)
+        return found
+
+
+def _length(rows: Columns) -> int:
+    return len(next(iter(rows.values())))
+
+
+def _plain(column: NDArray[Any]) -> list[Any]:
+    if column.dtype.kind == "f":
+        return [float(f"{value:.{_DIGITS}g}") for value in column]
+    return [str(value) for value in column]

@@ -1,0 +1,56 @@
+"""What one sample of each MLPerf training benchmark needs, and how many samples a run takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+
+from pennyweight.catalog.models import model
+from pennyweight.cost.transformer import training_flop
+
+_NOT_LISTED = "not listed"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The kind of network, and the FLOP of one sample, forward and backward.
+
+    FLOP of transformers are counted from their dimensions. Those of other networks are rough; they only say where
+    learning starts, and what is measured of the benchmark outweighs them.
+    """
+
+    kind: str
+    flop: float
+
+
+# The model of the catalog, the tokens of a sample and the share of three passes that is needed, as the rules of each
+# benchmark say: adapters (LoRA) need no gradient of the frozen weights. Texts of BERT fill about half of 512 tokens.
+_TRANSFORMERS = {
+    "llama2_70b_lora": ("language", "llama-2-70b", 8192, 2 / 3),
+    "llama31_8b": ("language", "llama-3.1-8b", 8192, 1.0),
+    "llama31_405b": ("language", "llama-3.1-405b", 8192, 1.0),
+    "gpt3": ("language", "gpt3-175b", 2048, 1.0),
+    "bert": ("encoder", "bert-large", 256, 1.0),
+}
+_OTHERS = {
+    "stable_diffusion": ("diffusion", 2.4e12),
+    "retinanet": ("detection", 1.1e12),
+    "dlrm_dcnv2": ("recommender", 3e8),
+    "rgat": ("graph", 1.5e10),
+}
+
+# Images that RetinaNet sees before it reaches its quality: 4.2 times the 1,170,301 of its training set.
+RETINANET_SAMPLES = 4.2 * 1_170_301
+
+
+@cache
+def work_of(benchmark: str) -> Work:
+    """The work of a benchmark; of one that is not listed, that of the nearest name, as a kind of its own."""
+    if benchmark in _TRANSFORMERS:
+        kind, name, tokens, passes = _TRANSFORMERS[benchmark]
+        return Work(kind, float(training_flop(model(name), tokens)) * passes)
+    if benchmark in _OTHERS:
+        return Work(*_OTHERS[benchmark])
+    (near,) = get_close_matches(benchmark, [*_TRANSFORMERS, *_OTHERS], n=1, cutoff=0.0)
+    return Work(_NOT_LISTED, work_of(near).flop)
