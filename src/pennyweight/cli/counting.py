@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CONTEXT = 8192
 _KV_BYTE = 2
+_WEIGHTS = ("fp32", "bf16", "fp8", "mxfp8", "nvfp4", "int4")
 
 
 def tell_model(text: str, context: int | None, *, json: bool) -> None:
@@ -45,7 +46,7 @@ def model_facts(d: Dims, context: int | None) -> dict[str, Any]:
         parameters,
         split_parameters,
     )
-    from pennyweight.cost.transformer_memory import WEIGHT_BYTE
+    from pennyweight.layout.memory_serving import WEIGHT_BYTE
 
     tokens = _context(d, context)
     flop, parts, total = forward_flop(d, tokens), split_parameters(d), parameters(d)
@@ -56,7 +57,7 @@ def model_facts(d: Dims, context: int | None) -> dict[str, Any]:
         "active_parameters": active_parameters(d),
         "mtp_parameters": int(mtp_parameters(d)),
         "parts": {each.name: getattr(parts, each.name) for each in fields(parts)},
-        "weight_byte": {name: total * byte for name, byte in WEIGHT_BYTE.items()},
+        "weight_byte": {name: total * WEIGHT_BYTE[name] for name in _WEIGHTS},
         "context": tokens,
         "flop_token": float(flop.total) / tokens,
         "flop_token_parts": {each.name: float(getattr(flop, each.name)) / tokens for each in fields(flop)},
