@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Said = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _DIGITS = 6
+_ROWS = 4096  # asked about at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Part:
     def covariance(self, one: Columns, other: Columns) -> NDArray[np.float64]:
         """The covariances (n, m) of rows (n) with others (m)."""
         found = np.full((_length(one), _length(other)), self.sd**2)
+        if self.near:
+            found *= np.exp(-0.5 * _squared(*(_scaled(each, self.near) for each in (one, other))))
         for name in self.same:
             found *= one[name][:, None] == other[name][None, :]
-        for name, reach in self.near.items():
-            found *= np.exp(-0.5 * ((one[name][:, None] - other[name][None, :]) / reach) ** 2)
         if self.line:
             found *= np.multiply.outer(one[self.line] - self.origin, other[self.line] - self.origin)
         return found
@@ -80,26 +81,46 @@ class Process:
 
     @cached_property
     def _inverse(self) -> NDArray[np.float64]:
-        matrix = self.covariance(self.columns) + self.noise**2 * np.eye(len(self.values))
-        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+        return np.asarray(np.linalg.inv(self._own), dtype=np.float64)
+
+    @cached_property
+    def _own(self) -> NDArray[np.float64]:
+        return self.covariance(self.columns) + self.noise**2 * np.eye(len(self.values))
+
+    @cached_property
+    def _factor(self) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.cholesky(self._own), dtype=np.float64)
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:
-        return self._inverse @ self.values
+        from scipy.linalg import cho_solve
+
+        return np.asarray(cho_solve((self._factor, True), self.values), dtype=np.float64)
+
+    @cached_property
+    def _names(self) -> dict[str, NDArray[Any]]:
+        """The names measured in each column that is compared by name, sorted."""
+        return {name: np.unique(self.columns[name]) for part in self.parts for name in part.same}
 
     def covariance(self, rows: Columns) -> NDArray[np.float64]:
         """The covariances (m, n) of rows (m) with the measured ones (n)."""
         found = np.zeros((_length(rows), len(self.values)))
+        asked, own = self._coded(rows), self._coded(self.columns)
         for part in self.parts:
-            found += part.covariance(rows, self.columns)
+            found += part.covariance(asked, own)
         return found
 
     def at(self, rows: Columns) -> Said:
         """Mean (m,) and standard deviation (m,), noise included, of the value at rows (m)."""
-        near = self.covariance(rows)
-        explained = np.einsum("ij,jk,ik->i", near, self._inverse, near, optimize=True)
-        left = self._variance(rows) - explained
-        return near @ self._weights, np.sqrt(np.maximum(left, 0.0) + self.noise**2)
+        from scipy.linalg import solve_triangular
+
+        mean, explained = np.empty(_length(rows)), np.empty(_length(rows))
+        for part in _parted(_length(rows)):
+            near = self.covariance({name: column[part] for name, column in rows.items()})
+            mean[part] = near @ self._weights
+            pulled = solve_triangular(self._factor, near.T, lower=True, overwrite_b=True)
+            explained[part] = np.einsum("ij,ij->j", pulled, pulled)
+        return mean, np.sqrt(np.maximum(self._variance(rows) - explained, 0.0) + self.noise**2)
 
     def left_out(self, groups: NDArray[np.str_]) -> Said:
         """Mean (n,) and standard deviation (n,) at each measured row, were its whole group (n,) not measured.
@@ -117,8 +138,11 @@ class Process:
 
     def nearest(self, rows: Columns) -> NDArray[np.int64]:
         """Which measured row (m,) is most alike to each of the rows (m): of the highest correlation a priori."""
-        own = np.sqrt(self._variance(self.columns))
-        return np.asarray((self.covariance(rows) / own).argmax(axis=1), dtype=np.int64)
+        own, found = np.sqrt(self._variance(self.columns)), np.empty(_length(rows), dtype=np.int64)
+        for part in _parted(_length(rows)):
+            likeness = self.covariance({name: column[part] for name, column in rows.items()}) / own
+            found[part] = likeness.argmax(axis=1)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy of what was measured; the parts are the program's own."""
@@ -136,11 +160,38 @@ class Process:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"These are no measured rows: {error!r}.", "fit again.") from error
 
+    def _coded(self, rows: Columns) -> Columns:
+        """The columns with names as numbers, which are compared faster; names not measured are one beyond all."""
+        return {**rows, **{name: _codes(rows[name], known) for name, known in self._names.items()}}
+
     def _variance(self, rows: Columns) -> NDArray[np.float64]:
         found = np.zeros(_length(rows))
         for part in self.parts:
             found += part.variance(rows)
         return found
+
+
+def _scaled(rows: Columns, near: Mapping[str, float]) -> NDArray[np.float64]:
+    """Coordinates (n, d) in units of how far likeness reaches."""
+    return np.stack([np.asarray(rows[name], dtype=np.float64) / reach for name, reach in near.items()], axis=1)
+
+
+def _squared(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances (n, m) of rows (n, d) and others (m, d), as one matrix product."""
+    middle = other.mean(axis=0)  # near zero, little is lost to cancellation
+    one, other = one - middle, other - middle
+    found: NDArray[np.float64] = np.vecdot(one, one)[:, None] + np.vecdot(other, other)[None, :] - 2.0 * (one @ other.T)
+    return np.maximum(found, 0.0)
+
+
+def _codes(column: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    at = np.searchsorted(known, column)
+    return np.where(known[np.minimum(at, len(known) - 1)] == column, at, len(known))
+
+
+def _parted(count: int) -> list[slice]:
+    """So many rows in parts whose covariances fit into memory."""
+    return [slice(start, start + _ROWS) for start in range(0, count, _ROWS)]
 
 
 def _length(rows: Columns) -> int:

@@ -1,0 +1,155 @@
+"""LLM Foundry's published benchmarks of MPT: PyTorch FSDP on 8 to 512 A100 or H100, 125M to 70B, 512 to 65k tokens.
+
+A step is the batch over the throughput per GPU, which has four digits where the table's own samples per second are
+rounded. A row is one replica per GPU, weights sharded over all of them; activation checkpointing is full recompute.
+Rows of two systems are far from their neighbours for no stated reason (30B at 8,192 tokens on 8 GPUs of both kinds,
+1B on 32 A100): fits are robust to them. Utilisations in the table are computed from the throughput and are not looked
+at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from pennyweight.cost.learn.process import Part
+from pennyweight.layout.cases import Cases, Layouts, Machines
+from pennyweight.layout.fitted import Prior, Recipe
+from pennyweight.layout.rates import machine
+from pennyweight.layout.stack import STACK
+from pennyweight.layout.tables.accelerators import named, unknown
+from pennyweight.layout.tables.gpt import complete, models
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, names
+from pennyweight.layout.tables.table import Learnt, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pennyweight.layout.tables.rows import Rows
+
+_RECIPE = Recipe(
+    Prior(
+        {
+            "matmul": 0.1,
+            "attention": 0.5,
+            "stream": 0.4,
+            "inner": 0.4,
+            "logits": 0.2,
+            "data": 0.4,
+            "overlap": 0.1,
+            "host_s": 0.5,
+            "optimizer": 0.3,
+            "fixed_s": 0.7,
+        },
+        STACK.changed(
+            {
+                "matmul": 0.95,
+                "attention": 1.5,
+                "stream": 14.0,
+                "inner": 6.0,
+                "logits": 1.0,
+                "host_s": 2e-4,
+                "data": 1.0,
+            }
+        ),
+        noise=0.03,
+    ),
+    parts=(
+        Part(0.03, near={"devices": 1.5}),
+        Part(0.03, same=("checkpointed",)),
+        Part(0.05, same=("precision",)),
+        Part(0.03, near={"hidden": 1.0, "sequence": 1.5, "tokens": 2.0}),
+    ),
+    noise=0.02,
+    splits=("model",),
+)
+_NEEDED = ("n_gpus", "micro_batch", "global_batch")
+
+
+def _read(rows: Rows) -> Asked:
+    gpu, precision = rows.text("gpu"), rows.text("precision")
+    problem = unknown(gpu)
+    problem = np.where(complete(rows, *_NEEDED), problem, "The row does not say its model or its batch.")
+    usable = np.char.str_len(problem) == 0
+    number = {name: np.where(usable, rows.number(name), 1.0) for name in (*_NEEDED, "hidden", "seq_len")}
+    layout = Layouts.at(
+        dp=number["n_gpus"],
+        zero=np.where(rows.text("sharding") == "FULL_SHARD", 3.0, 2.0),
+        micro_batch=number["micro_batch"],
+        recompute=rows.true("act_ckpt") * 2.0,
+    )
+    told = zip(gpu.tolist(), precision.tolist(), rows.text("section").tolist(), usable.tolist(), strict=True)
+    machines = Machines.of([_machine(name, bits, section) if fit else _STAND_IN for name, bits, section, fit in told])
+    cases = Cases(models(rows, usable), layout, machines, number["seq_len"], number["global_batch"])
+    traits = {
+        "hidden": np.log2(number["hidden"]),
+        "sequence": np.log2(number["seq_len"]),
+        "tokens": np.log2(number["micro_batch"] * number["seq_len"]),
+        "devices": np.log2(number["n_gpus"]),
+        "checkpointed": rows.text("act_ckpt"),
+        "precision": precision,
+        "model": rows.text("model"),
+    }
+    label = names(rows.text("model"), gpu, rows.text("n_gpus"), rows.text("seq_len"))
+    return Asked(cases, traits, gpu, label, problem)
+
+
+def _machine(name: str, precision: str, section: str) -> Any:
+    node = re.search(r"(\d+) Gbps node", section)
+    net = float(node[1]) * 1e9 / 8.0 / 8.0 if node else None
+    return machine(named(name), "fp8" if "fp8" in precision else "bf16", net)
+
+
+_STAND_IN = machine(named("a100-80gb"))
+
+
+READING = Reading(_read, defaultdict(lambda: _RECIPE))  # each kind of GPU is fitted by itself, by one recipe
+
+
+@final
+class Mpt(Table):
+    """Seconds per step of FSDP; held out by model."""
+
+    name: ClassVar[str] = "mpt"
+    columns: ClassVar[frozenset[str]] = frozenset(
+        {
+            "section",
+            "model",
+            "layers",
+            "hidden",
+            "heads",
+            "seq_len",
+            "gpu",
+            "sharding",
+            "act_ckpt",
+            "precision",
+            *_NEEDED,
+        }
+    )
+    targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
+    splits: ClassVar[tuple[str, ...]] = ("model",)
+
+    def measured(self, rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        """Seconds per step (n,): tokens of a batch over tokens per second of all GPUs."""
+        tokens = rows.number("seq_len") * rows.number("global_batch")
+        return {STEP: tokens / (rows.number("tokens_per_s_gpu") * rows.number("n_gpus"))}
+
+    def groups(self, rows: Rows, split: str) -> NDArray[np.str_]:
+        """The model."""
+        return np.asarray(_read(rows).traits[split], dtype=np.str_)
+
+    def learn(self, rows: Rows) -> Learnt:
+        """Fit a stack for each kind of GPU: kernels of A100 and H100 were others."""
+        return READING.learn(rows, self.measured(rows)[STEP])
+
+    def restore(self, body: Mapping[str, Any]) -> Learnt:
+        """What was kept of a fit."""
+        return READING.restore(body)
+
+
+TABLE = Mpt()

@@ -1,0 +1,153 @@
+"""What tables of measured training steps share: rows read as cases, learned by kind, answered with an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pennyweight.cost.learn.nearest import Nearest
+from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.layout.fitted import Fitted, Sample
+from pennyweight.layout.tables.table import Forecast, Learnt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pennyweight.layout.cases import Cases
+    from pennyweight.layout.fitted import Recipe
+    from pennyweight.layout.tables.rows import Rows
+
+    Floats = NDArray[np.float64]
+    Texts = NDArray[np.str_]
+
+STEP = "step_time_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows of a table as cases (n), with traits by name (n,) that residuals are alike in, and groups of each split.
+
+    `kind` (n,) says which recipe learns a row; `label` (n,) what to call it; `problem` (n,) why it cannot be asked,
+    empty where it can; such rows have a case all the same, of which nothing is made.
+    """
+
+    cases: Cases
+    traits: Mapping[str, NDArray[Any]]
+    kind: Texts
+    label: Texts
+    problem: Texts
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which rows (n,) can be asked."""
+        return np.asarray(np.char.str_len(self.problem) == 0)
+
+    def take(self, chosen: NDArray[np.bool_]) -> Self:
+        """The chosen rows."""
+        traits = {name: column[chosen] for name, column in self.traits.items()}
+        texts = self.kind[chosen], self.label[chosen], self.problem[chosen]
+        return type(self)(self.cases.take(chosen), traits, *texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is read, and the recipe of each kind of its rows."""
+
+    read: Callable[[Rows], Asked]
+    recipes: Mapping[str, Recipe]
+
+    def learn(self, rows: Rows, measured_s: Floats) -> Steps:
+        """Fit every kind that has rows with a measured step (n,)."""
+        asked = self.read(rows)
+        known = np.isfinite(measured_s) & asked.usable
+        if not known.any():
+            raise BadInputError("No row of this table has a measured step.", "give rows with their step time.")
+        fitted = {}
+        for kind in np.unique(asked.kind[known]).tolist():
+            mine = known & (asked.kind == kind)
+            of = asked.take(mine)
+            fitted[kind] = Fitted.learn(self.recipes[kind], Sample(of.cases, of.traits, measured_s[mine]))
+        seen = asked.take(known)
+        places, first = np.unique(_coordinates(seen.cases).round(3), axis=0, return_index=True)
+        return Steps(self, fitted, Nearest.of(places, seen.label[first].tolist()))
+
+    def restore(self, body: Mapping[str, Any]) -> Steps:
+        """What `Steps.to_dict` wrote."""
+        try:
+            fitted = {kind: Fitted.restore(self.recipes[kind], each) for kind, each in body["kinds"].items()}
+            return Steps(self, fitted, Nearest.from_dict(body["nearest"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise CorruptError(f"This is no fit of a table of steps: {error!r}.", "fit it again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Steps(Learnt):
+    """What each kind of rows taught, and where rows were measured."""
+
+    reading: Reading
+    fitted: Mapping[str, Fitted]
+    nearest: Nearest
+
+    def predict(self, rows: Rows) -> Mapping[str, Forecast]:
+        """Seconds of each step (n,); NaN where a row cannot be asked, which is then said in `outside`."""
+        asked = self.reading.read(rows)
+        told = np.full((3, len(rows)), np.nan)
+        outside = asked.problem.astype(object)
+        usable = asked.usable
+        for kind in np.unique(asked.kind[usable]).tolist():
+            mine = usable & (asked.kind == kind)
+            of = asked.take(mine)
+            told[:, mine] = self._of(kind).predict(of.cases, of.traits)
+            outside[mine] = self._said(kind, of)
+        return {STEP: Forecast(told[0], told[1], told[2], outside.astype(np.str_))}
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-compatible copy."""
+        return {
+            "kinds": {kind: each.to_dict() for kind, each in self.fitted.items()},
+            "nearest": self.nearest.to_dict(),
+        }
+
+    def _of(self, kind: str) -> Fitted:
+        """What a kind taught; of one never measured, what the kind with most rows did."""
+        return self.fitted.get(kind) or max(self.fitted.values(), key=lambda each: len(each.process.values))
+
+    def _said(self, kind: str, asked: Asked) -> Texts:
+        said = self.nearest.outside(_coordinates(asked.cases))
+        return said if kind in self.fitted else np.char.add(f"no row like {kind} was measured; ", said)
+
+
+def _coordinates(cases: Cases) -> Floats:
+    """Where rows (n, d) are: logarithms of the sizes of model, layout, batch and machine."""
+    model, layout, machine = cases.model, cases.layout, cases.machine
+    sizes = [
+        model.layers,
+        model.hidden,
+        model.experts + 1.0,
+        cases.sequence,
+        layout.tp,
+        layout.pp,
+        layout.dp,
+        layout.cp,
+    ]
+    sizes += [layout.ep, layout.micro_batch, cases.global_batch, machine.flop_s]
+    shape = cases.shape
+    return np.stack([np.broadcast_to(np.log2(each), shape) for each in sizes], axis=1)
+
+
+def names(*columns: NDArray[Any]) -> Texts:
+    """One name (n,) for the values (n,) of several columns."""
+    found = columns[0].astype(np.str_)
+    for column in columns[1:]:
+        found = np.char.add(np.char.add(found, " "), column.astype(np.str_))
+    return found
+
+
+def recompute_of(texts: Texts) -> Floats:
+    """0 none, 1 selective or 2 full, as said in words (n,)."""
+    said = np.char.lower(texts)
+    return np.where(np.char.startswith(said, "full"), 2.0, np.where(np.char.startswith(said, "selective"), 1.0, 0.0))

@@ -1,0 +1,67 @@
+"""Training under a power limit: which run is the reference, which device it is, and how far off unseen networks are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.layout.tables.power_limit import POWER, TABLE, TIME, Runs, devices
+from pennyweight.layout.tables.rows import Rows
+
+
+@pytest.fixture(scope="module")
+def rows(samples):
+    every = [Rows.read(samples / "energy" / f"summary_power_{name}.csv") for name in ("p100", "v100")]
+    columns = {name: np.concatenate([each.columns[name] for each in every]) for name in every[0].columns}
+    return Rows(columns, np.concatenate([each.lines for each in every]))
+
+
+def table(text):
+    lines = [line.split(",") for line in text.split()]
+    columns = np.array(lines[1:], dtype=np.str_)
+    return Rows({name: columns[:, at] for at, name in enumerate(lines[0])}, np.arange(2, 1 + len(lines)))
+
+
+def test_the_run_with_the_highest_limit_is_the_reference_and_never_a_target(rows):
+    runs, measured = Runs.of(rows), TABLE.measured(rows)
+    assert (runs.reference_limit_w == 250).all()
+    assert np.isnan(measured[TIME][runs.alone()]).all()
+    assert np.isfinite(measured[TIME][~runs.alone()]).all()
+
+
+def test_files_that_follow_each_other_are_different_devices(rows):
+    assert set(devices(rows)) == {"p100", "v100-16gb"}
+    assert (devices(rows) == "p100").sum() == 270
+
+
+def test_the_device_is_as_its_column_says():
+    head = "gpu,network,batch_size,optimizer,power_limit,time_per_epoch,average_power"
+    found = table(f"{head}\nl4,net,8,sgd,72,10,70\nl4,net,8,sgd,50,14,50")
+    assert set(devices(found)) == {"l4"}
+
+
+def test_time_and_watts_of_a_network_never_seen_are_close(rows):
+    rows = Rows({**rows.columns, "gpu": devices(rows)}, rows.lines)
+    network = rows.text("network") == "resnet50"
+    learnt, asked = TABLE.learn(rows.take(~network)), rows.take(network)
+    told, measured = learnt.predict(asked), TABLE.measured(asked)
+    known = np.isfinite(measured[TIME])
+    for name, most in ((TIME, 0.06), (POWER, 0.06)):
+        off = np.abs(told[name].value[known] / measured[name][known] - 1)
+        assert off.mean() < most
+    assert np.isnan(told[TIME].value[~known]).all()
+    assert all(told[TIME].outside[~known])
+
+
+def test_what_is_learned_is_kept_and_read_again(rows):
+    learnt = TABLE.learn(rows)
+    again = TABLE.restore(json.loads(json.dumps(learnt.to_dict())))
+    np.testing.assert_allclose(again.predict(rows)[POWER].value, learnt.predict(rows)[POWER].value, rtol=1e-3)
+    with pytest.raises(CorruptError, match="fit them again"):
+        TABLE.restore({"processes": {}})
+
+
+def test_one_network_alone_teaches_nothing(rows):
+    with pytest.raises(BadInputError, match="two networks"):
+        TABLE.learn(rows.take(rows.text("network") == "ncf"))
