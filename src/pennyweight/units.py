@@ -11,6 +11,9 @@ _SI = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")
 _SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
 _CENT_USD = 0.01
+_KILO = 1e3
+_KWH_JOULE = 3.6e6
+_MONEY = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 _DURATION_S = {"ms": 1e-3, "s": 1.0, "min": _MINUTE_S, "m": _MINUTE_S, "h": _HOUR_S, "d": _DAY_S}
 _BYTE = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30}
 
@@ -47,6 +50,28 @@ def usd(value_usd: float) -> str:
     if size >= _CENT_USD:
         return f"{sign}${size:.4f}"
     return f"{sign}${size:.3g}"
+
+
+def money(value_usd: float) -> str:
+    """Format dollars in three digits, for sums that nobody counts in cents: ``$478``, ``$54.8k``, ``$1.48M``."""
+    if not math.isfinite(value_usd) or abs(value_usd) < _KILO:
+        return usd(value_usd)
+    rounded = float(f"{value_usd:.3g}")
+    scale, prefix = next((scale, prefix) for scale, prefix in _MONEY if abs(rounded) >= scale)
+    digits = f"{abs(rounded) / scale:#.3g}".removesuffix(".")
+    return f"{'-' * (rounded < 0)}${digits}{prefix}"
+
+
+def energy(value_joule: float) -> str:
+    """Format joules as electricity is sold: ``3.21 kWh``, ``479 MWh``."""
+    return si(value_joule / _KWH_JOULE * _KILO, "Wh")
+
+
+def mass(value_kg: float) -> str:
+    """Format kilograms: ``820 g``, ``37.9 kg``, ``2,170 t``."""
+    if not math.isfinite(value_kg) or abs(value_kg) < _KILO:
+        return si(value_kg * _KILO, "g") if abs(value_kg) < 1 else f"{value_kg:.3g} kg"
+    return f"{float(f'{value_kg / _KILO:.3g}'):,g} t"
 
 
 def percent(share: float, digits: int = 2) -> str:

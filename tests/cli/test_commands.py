@@ -8,7 +8,7 @@ import sys
 import pytest
 from processes import RECIPE, call, start
 
-COMMANDS = ("optimize", "run", "explain", "levers", "count", "data", "ledger", "calibrate", "prices", "fit")
+COMMANDS = ("optimize", "run", "explain", "levers", "count", "data", "ledger", "calibrate", "prices", "fit", "estimate")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pennyweight.cli import ending, large
+from pennyweight.cli import ending, large, measured
 from pennyweight.errors import BadInputError, PennyweightError
 
 app = typer.Typer(
@@ -206,20 +206,6 @@ def ledger(
         tell_ledger(by, prices, json=json)
 
 
-@app.command()
-def calibrate(
-    *,
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="Also run small models in every runtime; takes some minutes.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Measure this machine's ceilings (matrix rates, memory bandwidth) once, for better predictions."""
-    from pennyweight.cli.telling import tell_calibration
-
-    tell_calibration(thorough=thorough, json=json)
-
-
 @app.command("prices")
 def offers(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
     *,
@@ -298,4 +284,30 @@ def fit(  # ruff: ignore[too-many-arguments] - one parameter per option is how t
     tell_fit(model, on, Asked(layout, train, seq, batch, context, utilization, cache), json=json)
 
 
+@app.command()
+def energy(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    model: Annotated[str, typer.Argument(help="A model of the catalog, or a folder or config.json of Hugging Face's.")],
+    *,
+    on: Annotated[str, typer.Option("--on", help="The device it is served on, such as h100.")],
+    gpus: Annotated[int, typer.Option(help="How many of them.", min=1)] = 1,
+    batch: Annotated[int, typer.Option(help="Sequences served at once.", min=1)] = 64,
+    output_tokens: Annotated[int, typer.Option("--output-tokens", help="Tokens of an answer.", min=1)] = 500,
+    prompt_tokens: Annotated[
+        int | None, typer.Option("--prompt-tokens", help="Tokens of a question. Default: usual for the task.", min=1)
+    ] = None,
+    task: Annotated[str, typer.Option(help="What is asked: chat, reasoning, code, image or video.")] = "chat",
+    precision: Annotated[str, typer.Option(help="Of the weights: bf16, fp8, mxfp4 …")] = "bf16",
+    replicas: Annotated[int, typer.Option(help="Data-parallel replicas of attention.", min=1)] = 1,
+    grid: Annotated[str, typer.Option(help="Whose electricity: world, a country (deu), or a kind (wind).")] = "world",
+    pue: Annotated[float, typer.Option(help="What the building takes for each joule of the devices.", min=1.0)] = 1.2,
+    json: Json = False,
+) -> None:
+    """Say what serving a model takes: joules per token, watts, and carbon per 1,000 tokens, each with an interval."""
+    from pennyweight.cli.energising import tell_energy, use_of
+
+    use = use_of((gpus, batch, replicas), output_tokens, task, precision, prompt_tokens)
+    tell_energy(model, on, use, (grid, pue), json=json)
+
+
 app.add_typer(large.app)
+app.add_typer(measured.app)

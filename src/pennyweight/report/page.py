@@ -29,9 +29,11 @@ def page(fronts: Sequence[Front]) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"usd": usd, "seconds": seconds, "percent": percent, "si": si}
-    template = environment.from_string(files("pennyweight.report").joinpath("page.html").read_text(encoding="utf-8"))
+    room = files("pennyweight.report")
+    template = environment.from_string(room.joinpath("page.html").read_text(encoding="utf-8"))
+    style = room.joinpath("style.css").read_text(encoding="utf-8")
     jobs = [_job(front) for front in fronts]
-    return template.render(jobs=jobs, made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    return template.render(jobs=jobs, style=style, made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
 
 def _job(front: Front) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Commands about large models, before a cent is spent: `estimate` and `plan`; the work is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+plan = typer.Typer(help="The cheapest machines and layouts, found before anything is rented.")
+app.add_typer(plan, name="plan")
+
+Model = Annotated[str, typer.Argument(help="A model of the catalog, or a folder or config.json of Hugging Face's.")]
+Sequence = Annotated[
+    int | None, typer.Option(help="Tokens of a sequence. Default: the model's longest, up to 8192.", min=1)
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--global-batch", help="Sequences of a step. Default: as in published models of this size.", min=1),
+]
+Precision = Annotated[str, typer.Option(help="Of matrix products: bf16, fp8, nvfp4 …")]
+Cloud = Annotated[str | None, typer.Option(help="Only this seller, such as aws.")]
+Region = Annotated[str | None, typer.Option(help="Only in this region, as its seller writes it.")]
+Grid = Annotated[str | None, typer.Option(help="Whose power: a country (deu) or kind (wind). Default: the region's.")]
+Stack = Annotated[str, typer.Option(help="Training software: megatron or fsdp.")]
+Report = Annotated[Path | None, typer.Option("--report", help="Also write an HTML report with charts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of tables.")]
+
+
+@app.command()
+def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    model: Model,
+    *,
+    tokens: Annotated[str, typer.Option("--train-tokens", help="Tokens to train on, such as 2e12.")],
+    on: Annotated[str, typer.Option("--on", help="How many of which device, such as 512xh100.")],
+    sequence: Sequence = None,
+    global_batch: Batch = None,
+    precision: Precision = "bf16",
+    tp: Annotated[int | None, typer.Option(help="Tensor parallelism.", min=1)] = None,
+    pp: Annotated[int | None, typer.Option(help="Stages of a pipeline.", min=1)] = None,
+    dp: Annotated[int | None, typer.Option(help="Replicas.", min=1)] = None,
+    cp: Annotated[int | None, typer.Option(help="Context parallelism.", min=1)] = None,
+    ep: Annotated[int | None, typer.Option(help="Expert parallelism.", min=1)] = None,
+    chunks: Annotated[int | None, typer.Option(help="Virtual stages per device.", min=1)] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Sequences a device trains on at a time.", min=1)] = None,
+    zero: Annotated[int | None, typer.Option(help="ZeRO stage; 3 is FSDP.", min=0, max=3)] = None,
+    recompute: Annotated[str | None, typer.Option(help="What is computed again: none, selective or full.")] = None,
+    cloud: Cloud = None,
+    region: Region = None,
+    spot: Annotated[bool, typer.Option("--spot", help="Spare machines, which may be taken away.")] = False,
+    grid: Grid = None,
+    stack: Stack = "megatron",
+    report: Report = None,
+    json: Json = False,
+) -> None:
+    """Say what training a model costs: time, dollars, energy, carbon, memory, and the layout to do it in.
+
+    What of the layout is not given is chosen: the fastest that fits. Every figure has a 90% interval.
+    """
+    from pennyweight.cli.estimating import Asked, Trained, tell_estimate
+    from pennyweight.layout.renting import Terms
+    from pennyweight.layout.spreading import Choices
+
+    degrees = {
+        "tp": tp,
+        "pp": pp,
+        "dp": dp,
+        "cp": cp,
+        "ep": ep,
+        "chunks": chunks,
+        "micro_batch": micro_batch,
+        "zero": zero,
+    }
+    fixed = Choices.fixed({name: value for name, value in degrees.items() if value is not None}, recompute)
+    terms = Terms(cloud=cloud, region=region, spare=spot, grid=grid, stack=stack)
+    trained = Trained(model, tokens, sequence or 0, global_batch or 0, precision)
+    tell_estimate(trained, Asked(on, fixed, terms), report, json=json)
+
+
+@plan.command("train")
+def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    model: Annotated[
+        list[str],
+        typer.Argument(help="A model of the catalog, or a folder or config.json; then more accelerators, if any."),
+    ],
+    *,
+    tokens: Annotated[str, typer.Option(help="Tokens to train on, such as 15e12.")],
+    deadline: Annotated[str | None, typer.Option(help="The longest it may take, such as 60d.")] = None,
+    budget: Annotated[str | None, typer.Option(help="The most dollars it may cost, such as 50e6.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", help="Only these accelerators: h100 b200. Default: all.")
+    ] = None,
+    most_devices: Annotated[
+        int | None, typer.Option("--max-devices", help="At most so many. Default: 32768.", min=1)
+    ] = None,
+    spot: Annotated[
+        bool | None, typer.Option("--spot/--no-spot", help="Only spare machines, or none. Default: both.")
+    ] = None,
+    sequence: Sequence = None,
+    global_batch: Batch = None,
+    precision: Precision = "bf16",
+    cloud: Cloud = None,
+    region: Region = None,
+    grid: Grid = None,
+    stack: Stack = "megatron",
+    top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
+    report: Report = None,
+    json: Json = False,
+) -> None:
+    """Find the cheapest machines and layouts that train a model within a deadline and a budget.
+
+    Every offer of the price list, every number of devices and every legal layout is considered, on demand and spare.
+    """
+    from pennyweight.cli.estimating import Trained
+    from pennyweight.cli.planning import Bounds, tell_plan
+    from pennyweight.layout.renting import Terms
+
+    trained = Trained(model[0], tokens, sequence or 0, global_batch or 0, precision)
+    bounds = Bounds(deadline, budget, most_devices, [*(on or ()), *model[1:]], spot, top)
+    tell_plan(trained, bounds, Terms(cloud=cloud, region=region, grid=grid, stack=stack), report, json=json)

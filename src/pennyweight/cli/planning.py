@@ -1,0 +1,102 @@
+"""`pennyweight plan train`: the cheapest machines and layouts to train a large model, under a deadline and a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pennyweight.cli.screen import say, say_json, say_table
+from pennyweight.errors import OverBudgetError
+from pennyweight.units import money, parse_seconds, parse_usd, percent, seconds, si
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pennyweight.cli.estimating import Trained
+    from pennyweight.layout.planning import Limits
+    from pennyweight.layout.renting import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits as they were typed, on which accelerators, spare or not (None: both), and how much to show."""
+
+    deadline: str | None
+    budget: str | None
+    most_devices: int | None
+    on: Sequence[str]
+    spare: bool | None
+    top: int
+
+    def limits(self) -> Limits:
+        """The same as numbers."""
+        from math import inf
+
+        from pennyweight.layout.planning import MOST_DEVICES, Limits
+
+        deadline = inf if self.deadline is None else parse_seconds(self.deadline)
+        budget = inf if self.budget is None else parse_usd(self.budget)
+        return Limits(deadline, budget, self.most_devices or MOST_DEVICES)
+
+    def accelerators(self) -> list[str]:
+        """Each name by itself."""
+        return [name for given in self.on for name in given.split(",") if name]
+
+
+def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, report: Path | None, *, json: bool) -> None:
+    """Tell the front of dollars against days; nothing within the limits is an error that says by how little."""
+    from pennyweight.layout.planning import plan_train
+    from pennyweight.report.costs import plan_facts
+
+    plan = plan_train(trained.work(), bounds.limits(), bounds.accelerators(), bounds.spare, terms)
+    facts = plan_facts(plan, bounds.top)
+    if report is not None:
+        from pennyweight.report.plan_page import write_plan
+
+        write_plan(facts, report)
+    if json:
+        say_json(facts)
+    if not plan.front:
+        raise OverBudgetError(
+            f"There is no way to train {plan.work.dims.name} within these limits. {' '.join(plan.why)}",
+            "give a longer --deadline, a larger --budget or more --max-devices.",
+        )
+    if not json:
+        _show(facts)
+        if report is not None:
+            say(f"The report is in {report}.")
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from pennyweight.report.costs import layout_words
+
+    work, shown = facts["work"], facts["shown"]
+    what = f"{work['global_batch']:,} sequences of {work['sequence']:,} tokens in {work['precision']}"
+    say(f"Training {work['model']} on {si(work['tokens'], '').strip()} tokens: {work['steps']:,.0f} steps of {what}")
+    heads = ["cost", "90% interval", "time", "90% interval", "devices", "", "machines", "MFU", "layout"]
+    rows = [
+        [*_figures(each), _machines(each), percent(each["mfu"]["value"], 0), layout_words(each["layout"])]
+        for each in shown
+    ]
+    say_table("What nothing beats in both dollars and days", heads, rows, (0, 2, 4, 7))
+    say(f"{len(shown)} of {len(facts['front'])} ways on the front; {facts['configurations']:,} were considered.")
+    say("Whether so many machines are to be had is for their seller to say.")
+
+
+def _figures(each: dict[str, Any]) -> list[str]:
+    usd, time = each["usd"], each["seconds"]
+    return [
+        money(usd["value"]),
+        f"{money(usd['low'])} to {money(usd['high'])}",
+        seconds(time["value"]),
+        f"{seconds(time['low'])} to {seconds(time['high'])}",
+        f"{each['devices']:,}",
+        each["accelerator"],
+    ]
+
+
+def _machines(each: dict[str, Any]) -> str:
+    rent = each["rented"]
+    spare = ", spare" if rent["spare"] else ""
+    return f"{rent['cloud']} {rent['instance']}, {rent['region']}{spare}"
