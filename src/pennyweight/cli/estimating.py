@@ -12,8 +12,8 @@ from pennyweight.units import energy, mass, money, percent, seconds, si
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from pennyweight.cli.launching import Told
     from pennyweight.layout.renting import Terms
     from pennyweight.layout.spreading import Choices
     from pennyweight.layout.training import TrainWork
@@ -50,23 +50,27 @@ class Asked:
     terms: Terms
 
 
-def tell_estimate(trained: Trained, asked: Asked, report: Path | None, *, json: bool) -> None:
-    """Tell what it costs, and write the `report` if it is asked for."""
+def tell_estimate(trained: Trained, asked: Asked, told: Told) -> None:
+    """Tell what it costs, and write the report and the launch file that are asked for."""
+    from pennyweight.cli.launching import tell_launch
     from pennyweight.layout.estimating import estimate
     from pennyweight.report.costs import estimate_facts
 
     count, name = cluster(asked.on)
-    facts = estimate_facts(estimate(trained.work(), name, count, asked.choices, asked.terms))
-    if report is not None:
+    found = estimate(trained.work(), name, count, asked.choices, asked.terms)
+    facts = estimate_facts(found)
+    if told.report is not None:
         from pennyweight.report.plan_page import write_plan
 
-        write_plan(facts, report)
-    if json:
+        write_plan(facts, told.report)
+    if told.json:
         say_json(facts)
-        return
-    show(facts)
-    if report is not None:
-        say(f"The report is in {report}.")
+    else:
+        show(facts)
+        if told.report is not None:
+            say(f"The report is in {told.report}.")
+    if told.emit is not None:
+        tell_launch(found, told.emit, json=told.json)
 
 
 def cluster(text: str) -> tuple[int, str]:

@@ -25,6 +25,9 @@ Region = Annotated[str | None, typer.Option(help="Only in this region, as its se
 Grid = Annotated[str | None, typer.Option(help="Whose power: a country (deu) or kind (wind). Default: the region's.")]
 Stack = Annotated[str, typer.Option(help="Training software: megatron or fsdp.")]
 Report = Annotated[Path | None, typer.Option("--report", help="Also write an HTML report with charts.")]
+Emit = Annotated[
+    str | None, typer.Option("--emit", help="Also write a launch file: torchrun, slurm, kubernetes, skypilot or vllm.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of tables.")]
 
 
@@ -52,6 +55,7 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     grid: Grid = None,
     stack: Stack = "megatron",
     report: Report = None,
+    emit: Emit = None,
     json: Json = False,
 ) -> None:
     """Say what training a model costs: time, dollars, energy, carbon, memory, and the layout to do it in.
@@ -59,6 +63,7 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     What of the layout is not given is chosen: the fastest that fits. Every figure has a 90% interval.
     """
     from pennyweight.cli.estimating import Asked, Trained, tell_estimate
+    from pennyweight.cli.launching import Told
     from pennyweight.layout.renting import Terms
     from pennyweight.layout.spreading import Choices
 
@@ -75,7 +80,7 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     fixed = Choices.fixed({name: value for name, value in degrees.items() if value is not None}, recompute)
     terms = Terms(cloud=cloud, region=region, spare=spot, grid=grid, stack=stack)
     trained = Trained(model, tokens, sequence or 0, global_batch or 0, precision)
-    tell_estimate(trained, Asked(on, fixed, terms), report, json=json)
+    tell_estimate(trained, Asked(on, fixed, terms), Told(report, emit, json))
 
 
 @plan.command("train")
@@ -106,6 +111,7 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
     stack: Stack = "megatron",
     top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
     report: Report = None,
+    emit: Emit = None,
     json: Json = False,
 ) -> None:
     """Find the cheapest machines and layouts that train a model within a deadline and a budget.
@@ -113,9 +119,10 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
     Every offer of the price list, every number of devices and every legal layout is considered, on demand and spare.
     """
     from pennyweight.cli.estimating import Trained
+    from pennyweight.cli.launching import Told
     from pennyweight.cli.planning import Bounds, tell_plan
     from pennyweight.layout.renting import Terms
 
     trained = Trained(model[0], tokens, sequence or 0, global_batch or 0, precision)
     bounds = Bounds(deadline, budget, most_devices, [*(on or ()), *model[1:]], spot, top)
-    tell_plan(trained, bounds, Terms(cloud=cloud, region=region, grid=grid, stack=stack), report, json=json)
+    tell_plan(trained, bounds, Terms(cloud=cloud, region=region, grid=grid, stack=stack), Told(report, emit, json))

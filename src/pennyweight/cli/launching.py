@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
     from pennyweight.layout.emit import Launch
     from pennyweight.layout.estimating import Estimate
     from pennyweight.layout.planning import TrainPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an answer is given: as one JSON object or as tables, and which files are written beside it."""
+
+    report: Path | None = None
+    emit: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_target(self.emit)
 
 
 def check_target(target: str | None) -> None:

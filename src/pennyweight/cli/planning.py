@@ -11,9 +11,9 @@ from pennyweight.units import money, parse_seconds, parse_usd, percent, seconds,
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pennyweight.cli.estimating import Trained
+    from pennyweight.cli.launching import Told
     from pennyweight.layout.planning import Limits
     from pennyweight.layout.renting import Terms
 
@@ -44,28 +44,31 @@ class Bounds:
         return [name for given in self.on for name in given.split(",") if name]
 
 
-def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, report: Path | None, *, json: bool) -> None:
+def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, told: Told) -> None:
     """Tell the front of dollars against days; nothing within the limits is an error that says by how little."""
+    from pennyweight.cli.launching import tell_launch
     from pennyweight.layout.planning import plan_train
     from pennyweight.report.costs import plan_facts
 
     plan = plan_train(trained.work(), bounds.limits(), bounds.accelerators(), bounds.spare, terms)
     facts = plan_facts(plan, bounds.top)
-    if report is not None:
+    if told.report is not None:
         from pennyweight.report.plan_page import write_plan
 
-        write_plan(facts, report)
-    if json:
+        write_plan(facts, told.report)
+    if told.json:
         say_json(facts)
     if not plan.front:
         raise OverBudgetError(
             f"There is no way to train {plan.work.dims.name} within these limits. {' '.join(plan.why)}",
             "give a longer --deadline, a larger --budget or more --max-devices.",
         )
-    if not json:
+    if not told.json:
         _show(facts)
-        if report is not None:
-            say(f"The report is in {report}.")
+        if told.report is not None:
+            say(f"The report is in {told.report}.")
+    if told.emit is not None:
+        tell_launch(plan, told.emit, json=told.json)
 
 
 def _show(facts: dict[str, Any]) -> None:

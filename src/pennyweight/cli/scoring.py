@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.units import percent, si
@@ -13,18 +14,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pennyweight.layout.scoring import Scored, Target
+    from pennyweight.layout.tables.rows import Rows
 
 _WORST = 5
 
 
-def tell_score(file: Path, output: Path | None, *, json: bool) -> None:
+def tell_score(file: Path, output: Path | None, kind: str | None, calibration: Path | None, *, json: bool) -> None:
     """Predict every row of `file`, compare with what was measured, and write the rows to `output` if it is given."""
-    from pennyweight.layout.scoring import score
     from pennyweight.layout.tables.rows import Rows
+    from pennyweight.store.disk import check_plain, put
 
-    scored = score(Rows.read(file))
     if output is not None:
-        scored.write(output)
+        check_plain(output)
+    scored = _scored(Rows.read(file), kind, calibration)
+    if output is not None:
+        put(output, scored.text().encode(), "the predictions")
     if json:
         targets = {target.name: {"unit": target.unit, **target.summary()} for target in scored.targets}
         say_json({"kind": scored.kind, "targets": targets, "rows": list(scored.rows())})
@@ -33,30 +37,73 @@ def tell_score(file: Path, output: Path | None, *, json: bool) -> None:
     say(f"Every row is in {output}." if output else "Every row: --output FILE.csv, or --json.")
 
 
+def _scored(rows: Rows, name: str | None, calibration: Path | None) -> Scored:
+    from pennyweight.layout.calibrating import Calibration
+    from pennyweight.layout.scoring import score
+    from pennyweight.layout.tables.finding import kind_named, kind_of
+
+    kind = kind_named(name) if name else kind_of(rows)
+    learnt = Calibration.load(calibration).learnt(kind.name) if calibration is not None else None
+    return score(rows, learnt, kind)
+
+
 def _show(scored: Scored) -> None:
-    heads = ["target", "rows", "answered", "mean error", "median", "90% interval holds"]
-    say_table(scored.kind, heads, [_line(target) for target in scored.targets], range(1, 6))
-    unlike = [row for row in scored.rows() if row["outside"]]
-    if unlike:
-        say(f"{len(unlike):,} predictions are outside what was seen; the first, line {unlike[0]['line']}: "
-            f"{unlike[0]['outside']}")  # fmt: skip
-    worst = sorted(_misses(scored), reverse=True)[:_WORST]
+    heads = ["target", "predicted", "measured", "answered", "mean error", "median", "90% interval holds"]
+    say_table(scored.kind, heads, [_line(target) for target in scored.targets], range(1, 7))
+    for what, lines in _remarks(scored):
+        text, line = lines[0]
+        others = f" and {len(lines) - 1:,} more" if len(lines) > 1 else ""
+        say(f"{what}: line {line}{others}. {text[:1].upper()}{text[1:].rstrip('.')}.")
+    worst = [each for target in scored.targets for each in _misses(scored, target)]
     if worst:
         heads = ["line", "target", "predicted", "measured", "90% interval"]
-        say_table("Furthest off", heads, [cells for _, _, cells in worst], (0, 2, 3, 4))
+        worst.sort(key=lambda each: -each[0])
+        say_table("Furthest off", heads, [cells for _, cells in worst[:_WORST]], (0, 2, 3, 4))
 
 
-def _misses(scored: Scored) -> Iterator[tuple[float, int, list[str]]]:
-    for row in scored.rows():
-        if row["measured"]:
-            predicted, found, low, high = (
-                si(row[name], row["unit"]) for name in ("predicted", "measured", "low", "high")
-            )
-            off = abs(math.log(row["predicted"] / row["measured"]))
-            yield off, row["line"], [f"{row['line']}", row["target"], predicted, found, f"{low} to {high}"]
+def _remarks(scored: Scored) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """What is to be said of how many rows, each with its text and its line."""
+    answered = np.any([np.isfinite(target.forecast.value) for target in scored.targets], axis=0)
+    unlike = np.zeros(len(answered), dtype=object)
+    for target in scored.targets:
+        unlike = np.where(np.char.str_len(target.forecast.outside) > 0, target.forecast.outside, unlike)
+    chosen = {
+        "Not predicted": np.where(answered, "", scored.notes),
+        "Measured wrong": np.where(answered, scored.notes, ""),
+        "Outside what was seen": np.where(unlike.astype(np.bool_), unlike, ""),
+    }
+    for what, texts in chosen.items():
+        said = [(text, line) for text, line in zip(texts.tolist(), scored.lines.tolist(), strict=True) if text]
+        if said:
+            yield what, said
+
+
+def _misses(scored: Scored, target: Target) -> list[tuple[float, list[str]]]:
+    """The rows of a target that are furthest off, by how much."""
+    forecast, unit = target.forecast, target.unit
+    off = np.abs(np.log(forecast.value / target.measured))
+    worst = np.argsort(np.where(target.told, -off, np.inf), kind="stable")[: min(_WORST, int(target.told.sum()))]
+    return [
+        (
+            float(off[at]),
+            [
+                str(scored.lines[at]),
+                target.name,
+                _figure(forecast.value[at], unit),
+                _figure(target.measured[at], unit),
+                f"{_figure(forecast.low[at], unit)} to {_figure(forecast.high[at], unit)}",
+            ],
+        )
+        for at in worst.tolist()
+    ]
+
+
+def _figure(value: float, unit: str) -> str:
+    return si(float(value), unit) if unit else f"{value:.3g}"
 
 
 def _line(target: Target) -> list[str]:
     found = target.summary()
     shares = [found.get(name) for name in ("answered", "mape", "median", "covered")]
-    return [target.name, f"{found['rows']:,.0f}", *("" if each is None else percent(each, 1) for each in shares)]
+    counts = [f"{found[name]:,.0f}" for name in ("predicted", "rows")]
+    return [target.name, *counts, *("" if each is None else percent(each, 1) for each in shares)]
