@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog import Device, Efficiency, PriceSheet
     from pennyweight.core import Demand, Spec
+    from pennyweight.cost.roofline import Table
 
     # What a figure is made of: its target, runtime and group, its parts, and its place among neighbours.
     Facts = tuple[str, str, str, tuple[float, ...], tuple[float, ...]]
@@ -154,8 +155,7 @@ class Predictor:
     def _serving(self, spec: Spec) -> Facts:
         """What a call is made of."""
         serve, table = spec.serve, self._known.tables.of(spec)
-        kind = _WHOLE if table.is_whole else table.family if serve.runtime == "sklearn" else ""
-        ceiling, prior = self._ceiling(serve.runtime, serve.precision, kind)
+        ceiling, prior = self._ceiling(serve.runtime, serve.precision, _kind(spec, table))
         parts = ceiling.forward(table, serve.batch)
         if serve.threads > 1:
             tax = 1 + prior.thread_tax * (serve.threads - 1)
@@ -192,3 +192,16 @@ class Predictor:
     def _cost(self, cpu_s: float, threads: int) -> Cost:
         wall_s = cpu_s / min(threads, self.machine.cores)
         return Cost(cpu_s, wall_s, self.machine.joule(cpu_s, wall_s))
+
+
+def _kind(spec: Spec, table: Table) -> str:
+    """Models that a runtime treats in a way of its own: in whole numbers, or (scikit-learn) trees of one family.
+
+    Boosting has a longer way from scores to answers where there are more than two classes.
+    """
+    if table.is_whole:
+        return _WHOLE
+    if spec.serve.runtime != "sklearn":
+        return ""
+    many = f"{table.family}/many"
+    return many if spec.data.classes > 2 and f"sklearn/float32/{many}" in load_efficiency() else table.family
