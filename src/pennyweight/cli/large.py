@@ -126,3 +126,42 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
     trained = Trained(model[0], tokens, sequence or 0, global_batch or 0, precision)
     bounds = Bounds(deadline, budget, most_devices, [*(on or ()), *model[1:]], spot, top)
     tell_plan(trained, bounds, Terms(cloud=cloud, region=region, grid=grid, stack=stack), Told(report, emit, json))
+
+
+@plan.command("serve")
+def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    model: Annotated[
+        list[str],
+        typer.Argument(
+            help="A model of the catalog, or a folder or config.json; then more accelerators, engines or precisions."
+        ),
+    ],
+    *,
+    slo: Annotated[str, typer.Option(help="What requests keep at p90, or another: ttft_p99=1s,tpot=40ms.")],
+    trace: Annotated[Path | None, typer.Option(help="Requests (CSV): when they arrive, tokens in and out.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second. Default: those of the trace.")] = None,
+    prompt: Annotated[int | None, typer.Option(help="Tokens of a prompt, without a trace.", min=1)] = None,
+    output: Annotated[int | None, typer.Option(help="Tokens of an answer, without a trace.", min=1)] = None,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", help="Only these accelerators: h100 b200. Default: all.")
+    ] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="Only these: vllm sglang trtllm. Default: all.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Of weights. Default: bf16 fp8 nvfp4.")] = None,
+    spot: Annotated[
+        bool | None, typer.Option("--spot/--no-spot", help="Only spare machines, or none. Default: both.")
+    ] = None,
+    cloud: Cloud = None,
+    region: Region = None,
+    top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
+    emit: Emit = None,
+    json: Json = False,
+) -> None:
+    """Find the cheapest engine, machines and layout that serve a model's users as fast as promised.
+
+    Every offer of the price list, engine, split, precision and number of requests at once is considered.
+    """
+    from pennyweight.cli.launching import Told
+    from pennyweight.cli.planning_serving import Among, Asked, tell_serving
+
+    among = Among(on or (), engine or (), precision or (), model[1:], spot, cloud, region)
+    tell_serving(model[0], Asked(slo, trace, rate, prompt, output), among, Told(None, emit, json), top)
