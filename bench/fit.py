@@ -8,6 +8,7 @@ One file per kind in src/pennyweight/catalog/fits, small and with its sources; t
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.heldout import DATA
-from pennyweight.layout.tables.finding import tables
+from pennyweight.layout.tables.finding import kind_of, tables
 from pennyweight.layout.tables.rows import Rows
 
 if TYPE_CHECKING:
@@ -33,21 +34,31 @@ def main() -> None:
     asked = options.parse_args()
     FITS.mkdir(exist_ok=True)
     for name, kind in tables().items():
-        if not asked.names or name in asked.names:
-            rows = rows_of(kind, asked.data)
+        rows = rows_of(kind, asked.data) if not asked.names or name in asked.names else None
+        if rows is not None:
             target = FITS / f"{name}.json"
             target.write_text(json.dumps(rounded(kind.learn(rows).to_dict()), separators=(",", ":")) + "\n")
             print(f"{name}: {len(rows)} rows, {target.stat().st_size / 1000:.0f} kB")
 
 
-def rows_of(kind: Table, data: Path) -> Rows:
-    """The rows of all files under `data` that have the layout of `kind`, one after the other."""
-    found = [rows for rows in map(Rows.read, sorted(data.rglob("*.csv"))) if kind.columns <= rows.columns.keys()]
+def rows_of(kind: Table, data: Path) -> Rows | None:
+    """The rows of all files under `data` that are of this `kind`, one after the other; None without any."""
+    found = [rows for path in sorted(data.rglob("*.csv")) if (rows := _of(kind, path)) is not None]
+    if not found:
+        return None
     shared = set.intersection(*(set(rows.columns) for rows in found))
     columns = {
         name: np.concatenate([rows.columns[name] for rows in found]) for name in found[0].columns if name in shared
     }
     return Rows(columns, np.concatenate([rows.lines for rows in found]))
+
+
+def _of(kind: Table, path: Path) -> Rows | None:
+    with path.open(encoding="utf-8-sig") as file:
+        if not kind.columns <= set(next(csv.reader(file), [])):
+            return None
+    rows = Rows.read(path)
+    return rows if kind_of(rows) is kind else None
 
 
 def rounded(body: Any) -> Any:

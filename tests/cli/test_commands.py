@@ -8,7 +8,20 @@ import sys
 import pytest
 from processes import RECIPE, call, start
 
-COMMANDS = ("optimize", "run", "explain", "levers", "count", "data", "ledger", "calibrate", "prices", "fit", "estimate")
+COMMANDS = (
+    "optimize",
+    "run",
+    "explain",
+    "levers",
+    "count",
+    "data",
+    "ledger",
+    "calibrate",
+    "prices",
+    "fit",
+    "estimate",
+    "score",
+)
 
 
 @pytest.fixture(scope="module")

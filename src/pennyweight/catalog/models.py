@@ -40,6 +40,11 @@ def model_names() -> list[str]:
     return [row["name"] for row in table_of("models.csv")]
 
 
+def model_aliases() -> list[tuple[str, str]]:
+    """Every name that a model of the catalog is known by, and its full name."""
+    return [(alias, row["name"]) for row in table_of("models.csv") for alias in (row["name"], *row["aliases"].split())]
+
+
 def published() -> list[Published]:
     """What was published on the number of parameters, for models of which something was."""
     return [

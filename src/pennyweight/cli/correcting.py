@@ -30,7 +30,8 @@ def tell_correction(source: Path, output: Path, kind: str | None, *, json: bool)
             for name, each in lesson.taught.corrections.items()
         }
         left = [{"line": line, "why": why} for line, why in lesson.left_out]
-        say_json({"kind": lesson.kind, "rows": lesson.used, "targets": targets, "left_out": left, "file": str(output)})
+        facts = {"kind": lesson.kind, "rows": lesson.used, "targets": targets, "left_out": left}
+        say_json({**facts, "misfits": dict(lesson.misfits), "file": str(output)})
         return
     _show(lesson)
     say(f"Kept in {output}; use it with --calibration {output}.")
@@ -44,9 +45,12 @@ def _show(lesson: Lesson) -> None:
     else:
         rows = "1 row" if lesson.used == 1 else f"{lesson.used} rows"
         say(f"{rows} of {lesson.kind} kept: how others of the same stack will differ is told from the ones most alike.")
+    for target, lines in lesson.misfits.items():
+        if lines:
+            say(f"Misfits of {target}, which differ too much from the others: line {', '.join(map(str, lines))}.")
     if lesson.left_out:
         line, why = lesson.left_out[0]
-        say(f"Left out: {len(lesson.left_out)}; the first, line {line}: {why}.")
+        say(f"Left out: {len(lesson.left_out)}; the first, line {line}: {why.rstrip('.')}.")
 
 
 def _line(name: str, found: Correction) -> list[str]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import csv
+import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pennyweight.errors import BadInputError
-from pennyweight.layout.tables.finding import kind_of, shipped
+from pennyweight.layout.asking import ask, measured
+from pennyweight.layout.tables.finding import completed, incomplete, kind_of, shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from pennyweight.layout.tables.rows import Rows
-    from pennyweight.layout.tables.table import Forecast, Learnt
+    from pennyweight.layout.tables.table import Forecast, Learnt, Table
+
+FIELDS = ("line", "target", "unit", "predicted", "low", "high", "measured", "outside", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +53,69 @@ class Target:
         return float(np.mean((low <= found) & (found <= high)))
 
     def summary(self) -> dict[str, float]:
-        """Rows measured, the share of them answered, mean and median absolute error and coverage, as shares."""
-        measured = int(np.isfinite(self.measured).sum())
+        """Rows predicted and measured, then shares: of the measured those answered, mean and median error, coverage."""
+        predicted, rows = (int(np.isfinite(each).sum()) for each in (self.forecast.value, self.measured))
+        counts: dict[str, float] = {"predicted": predicted, "rows": rows}
         off = np.abs(self.errors)
+        if not rows:
+            return counts
         if not len(off):
-            return {"rows": measured, "answered": 0.0}
-        shares = {"answered": len(off) / measured, "mape": float(off.mean()), "median": float(np.median(off))}
-        return {"rows": measured, **shares, "covered": self.covered}
+            return {**counts, "answered": 0.0}
+        shares = {"answered": len(off) / rows, "mape": float(off.mean()), "median": float(np.median(off))}
+        return {**counts, **shares, "covered": self.covered}
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A table of one `kind` with its targets; `lines` (n,) say where each row is in the file."""
+    """A table of one `kind` with its targets; of each row (n,) its line in the file, and what is to be noted of it."""
 
     kind: str
     lines: NDArray[np.int64]
     targets: tuple[Target, ...]
+    notes: NDArray[np.str_]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Each row and target that got a prediction, in the order of the file."""
-        for at, line in enumerate(self.lines):
-            for target in self.targets:
-                forecast = target.forecast
-                if np.isfinite(forecast.value[at]):
-                    yield {
-                        "line": int(line),
-                        "target": target.name,
-                        "unit": target.unit,
-                        "predicted": float(forecast.value[at]),
-                        "low": float(forecast.low[at]),
-                        "high": float(forecast.high[at]),
-                        "measured": float(target.measured[at]) if np.isfinite(target.measured[at]) else None,
-                        "outside": str(forecast.outside[at]),
-                    }
+        """Each row and target that was predicted or measured, and each row that is noted, in the order of the file."""
+        notes = self.notes.tolist()
+        columns = [_columns_of(target) for target in self.targets]
+        for at, line in enumerate(self.lines.tolist()):
+            some = False
+            for target, (values, lows, highs, found, outside) in zip(self.targets, columns, strict=True):
+                if values[at] is not None or found[at] is not None:
+                    some = True
+                    told = target.name, target.unit, values[at], lows[at], highs[at], found[at], outside[at], notes[at]
+                    yield dict(zip(FIELDS, (line, *told), strict=True))
+            if notes[at] and not some:
+                yield dict(zip(FIELDS, (line, "", "", None, None, None, None, "", notes[at]), strict=True))
 
-    def write(self, path: Path) -> None:
-        """Write `rows` as CSV."""
-        body = list(self.rows())
-        if not body:
-            raise BadInputError("No row of the table could be predicted.", "fill in the columns that its kind needs.")
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(body[0]))
-            writer.writeheader()
-            writer.writerows(body)
+    def text(self) -> str:
+        """`rows` as CSV; figures that are not there are empty."""
+        body = io.StringIO()
+        writer = csv.DictWriter(body, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return body.getvalue()
 
 
-def score(rows: Rows, learnt: Learnt | None = None) -> Scored:
-    """Predict every row of a table, whose kind its columns tell; `learnt` (default: as shipped) is what predicts."""
-    kind = kind_of(rows)
-    forecasts: Mapping[str, Forecast] = (learnt or shipped(kind.name)).predict(rows)
-    measured = kind.measured(rows)
-    targets = tuple(Target(name, kind.targets[name], measured[name], each) for name, each in forecasts.items())
-    return Scored(kind.name, rows.lines, targets)
+def score(rows: Rows, learnt: Learnt | None = None, kind: Table | None = None) -> Scored:
+    """Predict every row of a table with `learnt`, by default as shipped; without a `kind`, the columns tell it.
+
+    Rows that cannot be predicted are NaN and noted; `BadInputError` where none can be.
+    """
+    known = kind or kind_of(rows)
+    whole = completed(rows, known)
+    try:
+        answers = ask(learnt or shipped(known.name), whole)
+    except BadInputError as error:
+        raise (incomplete(rows, known) if whole is not rows else error) from error
+    found, notes = measured(known, whole)
+    targets = tuple(Target(name, known.targets[name], found[name], each) for name, each in answers.forecasts.items())
+    return Scored(known.name, rows.lines, targets, np.where(np.char.str_len(answers.notes) > 0, answers.notes, notes))
+
+
+def _columns_of(target: Target) -> tuple[list[Any], ...]:
+    """Values, ends and measurements (n,) with None for NaN, and what is outside (n,)."""
+    forecast = target.forecast
+    numbers = (forecast.value, forecast.low, forecast.high, target.measured)
+    found = [[value if math.isfinite(value) else None for value in each.tolist()] for each in numbers]
+    return *found, forecast.outside.tolist()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pennyweight.catalog.models import model
+from pennyweight.cost.nearest_model import known_model, nearest_model
 from pennyweight.cost.transformer import active_parameters, expert_parameters, kv_byte_token, parameters
 from pennyweight.errors import BadInputError, UnknownNameError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _STATE_BYTE = 4
 _CLOSE = 0.15  # by how much two counts of the parameters of one model may differ
-_LEAST = 2  # words of a name that must be left to look for it
+_AS_SPARSE = 0.4  # by how much those used per token may, of a model that another stands in for
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +90,21 @@ def shape_like(all_of: float, active: float, *, recurrent: bool = False) -> Shap
 
 @lru_cache(maxsize=1024)
 def shape_called(name: str, all_of: float, active: float, *, recurrent: bool = False) -> Shape:
-    """The shape of the model called `name` with the counts given, by the catalog where it or a sibling is in there.
+    """The shape of the model called `name` with the counts given: of the catalog, or of a relative as large in there.
 
-    A sibling is the model whose name has fewer words at its end (`-instruct`, `-2507`, `-fp8`) and as many parameters.
+    Where the catalog has none that is as large, sizes are the usual ones. All but the catalog's own are `guessed`.
     """
-    words = name.split("-")
-    for last in range(len(words), _LEAST - 1, -1):
-        try:
-            found = shape_of(model("-".join(words[:last])))
-        except UnknownNameError:
-            continue
-        if abs(found.parameters / all_of - 1) < _CLOSE:
-            experts = (all_of - active) / (1 - found.sent) if 0 < found.sent < 1 else 0.0
-            return replace(found, parameters=all_of, active=active, experts=max(experts, 0.0))
-    return shape_like(all_of, active, recurrent=recurrent)
+    try:
+        near = nearest_model(name)
+    except UnknownNameError:
+        return shape_like(all_of, active, recurrent=recurrent)
+    found = shape_of(near.dims)
+    close = abs(found.parameters / all_of - 1) < _CLOSE and (
+        near.exactly or abs(found.active / active - 1) < _AS_SPARSE
+    )
+    if not close:
+        return shape_like(all_of, active, recurrent=recurrent)
+    experts = (all_of - active) / (1 - found.sent) if 0 < found.sent < 1 else 0.0
+    return replace(
+        found, parameters=all_of, active=active, experts=max(experts, 0.0), guessed=known_model(near.dims.name) is None
+    )

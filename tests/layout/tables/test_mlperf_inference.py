@@ -89,7 +89,9 @@ def test_a_model_never_measured_is_counted_from_the_catalog(learnt):
     assert forecast.high[0] / forecast.low[0] > 2
 
 
-@pytest.mark.parametrize(("changed", "said"), [({"a#": ""}, "number of accelerators"), ({"Accelerator": ""}, "no acc")])
+@pytest.mark.parametrize(
+    ("changed", "said"), [({"a#": "0"}, "number of accelerators"), ({"Accelerator": ""}, "no acc")]
+)
 def test_a_row_without_accelerators_says_why(learnt, changed, said):
     forecast = learnt.predict(asked(**changed))[TOKENS]
     assert np.isnan(forecast.value[0])

@@ -107,7 +107,32 @@ def test_a_model_far_from_all_is_answered_more_widely_and_said(published, learnt
 def test_a_model_that_is_not_in_the_catalog_is_said_and_not_guessed(published, learnt):
     found = learnt[nemo].predict(changed(published[nemo], 0, model="Frobnicator 9000"))[STEP]
     assert np.isnan(found.value[0])
-    assert found.outside[0] == "The model is not in the catalog."
+    assert found.outside[0] == "The name of the model says no family or size."
+
+
+def test_a_model_that_another_stands_in_for_is_answered_less_surely_and_said(published, learnt):
+    known, other = (changed(published[nemo], 0, model=name) for name in ("LLAMA3_70B", "Frobnicator 70B"))
+    exact, found = (learnt[nemo].predict(each)[STEP] for each in (known, other))
+    assert found.value[0] == pytest.approx(exact.value[0], rel=0.3)
+    assert found.high[0] / found.low[0] > exact.high[0] / exact.low[0]
+    assert str(found.outside[0]).startswith(
+        "a usual transformer of 70 billion parameters stands in for Frobnicator 70B"
+    )
+    assert "stands in" not in str(exact.outside[0])
+
+
+def test_a_degree_that_follows_from_the_others_is_filled_in(published, learnt):
+    whole, blank = published[vtrain], changed(published[vtrain], 0, tp="")
+    assert (
+        learnt[vtrain].predict(blank)[STEP].value[0] == learnt[vtrain].predict(whole.take(np.array([0])))[STEP].value[0]
+    )
+
+
+def test_sizes_that_a_row_does_not_say_are_the_usual_ones_and_said(published, learnt):
+    blank = changed(published[mpt], 0, heads="", ffn="", vocab="")
+    found, exact = (learnt[mpt].predict(each)[STEP] for each in (blank, changed(published[mpt], 0)))
+    assert found.value[0] == pytest.approx(exact.value[0], rel=0.05)
+    assert "the usual ones" in str(found.outside[0])
 
 
 def test_an_accelerator_that_is_not_in_the_catalog_is_said(published, learnt):
@@ -123,7 +148,7 @@ def test_a_kind_of_gpu_never_measured_is_answered_by_physics_and_said(published,
 
 
 def test_a_row_without_a_degree_is_said(published, learnt):
-    found = learnt[vtrain].predict(changed(published[vtrain], 0, tp=""))[STEP]
+    found = learnt[vtrain].predict(changed(published[vtrain], 0, tp="", n_gpus=""))[STEP]
     assert np.isnan(found.value[0])
     assert found.outside[0] == "The row does not say its model or its layout."
 

@@ -104,23 +104,21 @@ class Process:
 
     def covariance(self, rows: Columns) -> NDArray[np.float64]:
         """The covariances (m, n) of rows (m) with the measured ones (n)."""
-        found = np.zeros((_length(rows), len(self.values)))
-        asked, own = self._coded(rows), self._coded(self.columns)
-        for part in self.parts:
-            found += part.covariance(asked, own)
-        return found
+        return self._near(self._coded(rows), slice(None))
 
     def at(self, rows: Columns) -> Said:
         """Mean (m,) and standard deviation (m,), noise included, of the value at rows (m)."""
         from scipy.linalg import solve_triangular
 
-        mean, explained = np.empty(_length(rows)), np.empty(_length(rows))
-        for part in _parted(_length(rows)):
-            near = self.covariance({name: column[part] for name, column in rows.items()})
+        asked, places = _distinct(self._coded(rows))
+        mean, explained = np.empty(_length(asked)), np.empty(_length(asked))
+        for part in _parted(_length(asked)):
+            near = self._near(asked, part)
             mean[part] = near @ self._weights
             pulled = solve_triangular(self._factor, near.T, lower=True, overwrite_b=True)
             explained[part] = np.einsum("ij,ij->j", pulled, pulled)
-        return mean, np.sqrt(np.maximum(self._variance(rows) - explained, 0.0) + self.noise**2)
+        sd = np.sqrt(np.maximum(self._variance(asked) - explained, 0.0) + self.noise**2)
+        return mean[places], sd[places]
 
     def left_out(self, groups: NDArray[np.str_]) -> Said:
         """Mean (n,) and standard deviation (n,) at each measured row, were its whole group (n,) not measured.
@@ -138,11 +136,11 @@ class Process:
 
     def nearest(self, rows: Columns) -> NDArray[np.int64]:
         """Which measured row (m,) is most alike to each of the rows (m): of the highest correlation a priori."""
-        own, found = np.sqrt(self._variance(self.columns)), np.empty(_length(rows), dtype=np.int64)
-        for part in _parted(_length(rows)):
-            likeness = self.covariance({name: column[part] for name, column in rows.items()}) / own
-            found[part] = likeness.argmax(axis=1)
-        return found
+        asked, places = _distinct(self._coded(rows))
+        own, found = np.sqrt(self._variance(self.columns)), np.empty(_length(asked), dtype=np.int64)
+        for part in _parted(_length(asked)):
+            found[part] = (self._near(asked, part) / own).argmax(axis=1)
+        return found[places]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy of what was measured; the parts are the program's own."""
@@ -160,9 +158,24 @@ class Process:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"These are no measured rows: {error!r}.", "fit again.") from error
 
+    def _near(self, asked: Columns, part: slice) -> NDArray[np.float64]:
+        """The covariances of a part of coded rows with the measured ones (n)."""
+        chosen = {name: column[part] for name, column in asked.items()}
+        found = np.zeros((_length(chosen), len(self.values)))
+        for each in self.parts:
+            found += each.covariance(chosen, self._measured)
+        return found
+
+    @cached_property
+    def _measured(self) -> Columns:
+        return self._coded(self.columns)
+
     def _coded(self, rows: Columns) -> Columns:
-        """The columns with names as numbers, which are compared faster; names not measured are one beyond all."""
-        return {**rows, **{name: _codes(rows[name], known) for name, known in self._names.items()}}
+        """The columns that parts need, with names as numbers, which are compared faster; new names are one beyond."""
+        numbers = {name for part in self.parts for name in (*part.near, part.line) if name}
+        names = {name: _codes(rows[name], known) for name, known in self._names.items() if name not in numbers}
+        found = {name: np.asarray(rows[name], dtype=np.float64) for name in sorted(numbers)} | names
+        return found or {"": np.zeros(_length(rows))}
 
     def _variance(self, rows: Columns) -> NDArray[np.float64]:
         found = np.zeros(_length(rows))
@@ -187,6 +200,19 @@ def _squared(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np
 def _codes(column: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
     at = np.searchsorted(known, column)
     return np.where(known[np.minimum(at, len(known) - 1)] == column, at, len(known))
+
+
+def _distinct(rows: Columns) -> tuple[Columns, NDArray[np.int64]]:
+    """Rows that differ, and which of them each row (m,) is; of few rows, all as they are."""
+    count = _length(rows)
+    if count <= _ROWS:
+        return rows, np.arange(count)
+    place = np.zeros(count, dtype=np.int64)
+    for column in rows.values():
+        values, codes = np.unique(column, return_inverse=True)
+        place = np.unique(place * len(values) + codes, return_inverse=True)[1]
+    first = np.unique(place, return_index=True)[1]
+    return {name: column[first] for name, column in rows.items()}, place
 
 
 def _parted(count: int) -> list[slice]:

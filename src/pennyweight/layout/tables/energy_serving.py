@@ -27,8 +27,9 @@ from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.serving_energy import place
 from pennyweight.layout.serving_watts import ITL, JOULE, POWER, TARGETS, TOKENS, Watts
-from pennyweight.layout.tables.energy_columns import labels, problems, services
+from pennyweight.layout.tables.energy_columns import completed, labels, problems, services, standing, tokens
 from pennyweight.layout.tables.likeness import nothing, spread_over
+from pennyweight.layout.tables.standing import joined, widened
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
+_OFF = 0.35  # by how much further off models and devices are that others stand in for: see bench/stand_ins.py
 _COLUMNS = {
     JOULE: ("energy_per_token_joules", 1.0),
     POWER: ("avg_power_watts", 1.0),
@@ -60,12 +62,14 @@ class Energy(Learnt):
 
     def predict(self, rows: Rows) -> Mapping[str, Forecast]:
         """A forecast (n,) of every target; NaN where a row lacks what a user would know, or makes no tokens."""
-        wrong = problems(rows)
+        whole, assumed = completed(rows)
+        wrong = problems(whole)
         usable = np.char.str_len(wrong) == 0
         if not usable.any():
             return dict.fromkeys(TARGETS, nothing(wrong))
-        told = self.served(services(rows.take(usable), self.batch))
-        return {target: spread_over(each, usable, wrong) for target, each in told.items()}
+        asked = whole.take(usable)
+        told, notes = self.served(services(asked, self.batch)), joined(standing(asked), assumed[usable])
+        return {target: spread_over(widened(each, notes, _OFF), usable, wrong) for target, each in told.items()}
 
     def served(self, asked: Served) -> Mapping[str, Forecast]:
         """A forecast (n,) of every target for services (n,)."""
@@ -99,7 +103,8 @@ class EnergyServing(Table):
 
     def measured(self, rows: Rows) -> Mapping[str, Numbers]:
         """Each target (n,); NaN for images and videos."""
-        return {target: rows.number(name) * unit for target, (name, unit) in _COLUMNS.items()}
+        made = tokens(rows)
+        return {target: np.where(made, rows.number(name) * unit, np.nan) for target, (name, unit) in _COLUMNS.items()}
 
     def groups(self, rows: Rows, split: str) -> NDArray[np.str_]:
         """The model as published; models of equal size, which share an architecture; or the device."""
@@ -110,8 +115,10 @@ class EnergyServing(Table):
     def learn(self, rows: Rows) -> Energy:
         """Fit physics, residuals and intervals; these by leaving out whole models."""
         measured = self.measured(rows)
-        usable = (np.char.str_len(problems(rows)) == 0) & np.all([each > 0 for each in measured.values()], axis=0)
-        kept = rows.take(usable)
+        whole, assumed = completed(rows)
+        usable = (np.char.str_len(problems(whole)) == 0) & np.all([each > 0 for each in measured.values()], axis=0)
+        usable &= np.char.str_len(assumed) == 0
+        kept = whole.take(usable)
         if not len(kept):
             raise BadInputError("No row says what its tokens took.", "give rows with joules, watts, speed and latency.")
         return _learn(self, kept, {name: each[usable] for name, each in measured.items()})

@@ -17,9 +17,10 @@ from pennyweight.layout.cases import Cases, Layouts, Machines
 from pennyweight.layout.fitted import Prior, Recipe
 from pennyweight.layout.rates import machine
 from pennyweight.layout.stack import STACK
-from pennyweight.layout.tables.accelerators import named, unknown
-from pennyweight.layout.tables.gpt import complete, models
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, recompute_of
+from pennyweight.layout.tables.accelerators import named, stood_in, unknown
+from pennyweight.layout.tables.gpt import OFF, models, told_of
+from pennyweight.layout.tables.standing import joined
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of, recompute_of
 from pennyweight.layout.tables.table import Learnt, Table
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ _NEEDED = ("tp", "pp", "dp", "micro_batch", "global_batch")
 
 
 def _read(rows: Rows) -> Asked:
-    problem = unknown(rows.text("gpu"))
-    problem = np.where(complete(rows, *_NEEDED), problem, "The row does not say its model or its layout.")
+    told = told_of(rows, *_NEEDED)
+    number = told.number
+    problem = np.where(told.usable, unknown(rows.text("gpu")), "The row does not say its model or its layout.")
     usable = np.char.str_len(problem) == 0
-    number = {name: np.where(usable, rows.number(name), 1.0) for name in (*_NEEDED, "layers", "hidden", "seq_len")}
     table, gpu = rows.text("table"), rows.text("gpu")
     virtual = rows.number("layers_per_virtual_stage")
     chunks = np.where((virtual > 0) & (number["pp"] > 1), number["layers"] / number["pp"] / virtual, 1.0)
@@ -91,16 +92,16 @@ def _read(rows: Rows) -> Asked:
             for each, fit in zip(gpu.tolist(), usable.tolist(), strict=True)
         ]
     )
-    cases = Cases(models(rows, usable), layout, machines, number["seq_len"], number["global_batch"])
-    size = np.log2(number["layers"] * number["hidden"] ** 2)
+    cases = Cases(models(told), layout, machines, number["seq_len"], number["global_batch"])
     traits = {
         "table": table,
         "gpu": gpu,
-        "size": size,
+        "size": np.log2(number["layers"] * number["hidden"] ** 2),
         "model": names(*(rows.text(each) for each in ("layers", "hidden"))),
     }
-    kind = np.full(len(rows), "megatron")
-    return Asked(cases, traits, kind, names(rows.text("model"), rows.text("n_gpus"), gpu), problem)
+    label, devices = names(rows.text("model"), rows.text("n_gpus"), gpu), stood_in(gpu, problem)
+    standing = joined(told.standing, devices), off_of(devices, OFF)
+    return Asked(cases, traits, np.full(len(rows), "megatron"), label, problem, *standing)
 
 
 READING = Reading(_read, {"megatron": _RECIPE})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pennyweight.catalog.accelerators import accelerator
-from pennyweight.catalog.models import model
+from pennyweight.cost.nearest_model import nearest_model
 from pennyweight.cost.transformer import active_parameters, forward_flop, kv_byte_token, parameters
 from pennyweight.errors import UnknownNameError
 from pennyweight.layout.tables.accelerators import named, unknown
@@ -42,7 +42,7 @@ _OTHERS = {
     "3d-unet": ("volume", 8e11),
     "rgat": ("graph", 2e9),
 }
-_LANGUAGE = "language"
+_LANGUAGE, _ENCODER = "language", "encoder"
 _CACHE_BYTE = 1  # keys and values are kept in eight bits
 _WEIGHT_BYTE = {"fp4": 0.5, "int4": 0.5, "int8": 1.0, "fp8": 1.0, "bf16": 2.0, "fp16": 2.0, "fp32": 4.0}
 _USABLE = 0.9  # of the memory
@@ -61,12 +61,19 @@ _PRECISIONS = {
 
 def bare(names: Iterable[str]) -> NDArray[np.str_]:
     """Models (n,) without the quality and the place they are asked for with: `llama2-70b-99.9` is `llama2-70b`."""
-    return np.array([re.sub(r"-99(\.9)?$|-edge$", "", str(name)) for name in names], dtype=np.str_)
+    return np.array([re.sub(r"(-interactive)?(-99(\.9)?)?(-edge)?$", "", str(name)) for name in names], dtype=np.str_)
 
 
 def language(rows: Rows) -> NDArray[np.bool_]:
     """Which rows (n,) are of language models."""
     return np.array([_work(str(each))[0] == _LANGUAGE for each in bare(rows.text("Model"))], dtype=np.bool_)
+
+
+def models_standing(rows: Rows) -> NDArray[np.str_]:
+    """What stands in (n,) for the language model of each row; nothing for those of the catalog, and for all others."""
+    names = [str(each) for each in bare(rows.text("Model"))]
+    notes = [nearest_model(each).note if _work(each)[0] == _LANGUAGE else "" for each in names]
+    return np.array(notes, dtype=np.str_)
 
 
 def systems(rows: Rows) -> NDArray[np.str_]:
@@ -84,7 +91,7 @@ def problems_of(rows: Rows) -> NDArray[np.str_]:
 def ideal_rates(rows: Rows) -> NDArray[np.float64]:
     """Tokens or samples per second (n,) that all accelerators could do at their peaks of compute and of memory."""
     chips = (named(str(each)).name for each in rows.text("Accelerator"))
-    asked = zip(bare(rows.text("Model")), chips, _precisions(rows), rows.number("a#"), strict=True)
+    asked = zip(bare(rows.text("Model")), chips, _precisions(rows), _devices(rows), strict=True)
     seconds = [_seconds(str(name), chip, str(precision), float(devices)) for name, chip, precision, devices in asked]
     return np.asarray(_counts(rows) / np.array(seconds), dtype=np.float64)
 
@@ -130,16 +137,19 @@ def alike(rows: Rows) -> Columns:
 def _work(name: str) -> tuple[str, float]:
     """The kind of a model, and the FLOP of one token generated, its share of the prompt included, or of one sample.
 
-    What is neither in the catalog nor listed is said to be its own kind.
+    What is not listed, and no model of the catalog stands in for, is said to be its own kind.
     """
     if name in _OTHERS:
         return _OTHERS[name]
-    prompt, answer = _LENGTHS.get(name, _USUAL_LENGTHS)
     try:
-        read = forward_flop(model(name), prompt).total
-        written = forward_flop(model(name), answer, prompt + answer, absorbed=True).total
+        dims = nearest_model(name).dims
     except UnknownNameError:
         return name, 1e11
+    prompt, answer = _LENGTHS.get(name, _USUAL_LENGTHS)
+    read = forward_flop(dims, prompt).total
+    if not dims.causal:
+        return _ENCODER, float(read)
+    written = forward_flop(dims, answer, prompt + answer, absorbed=True).total
     return _LANGUAGE, float(read + written) / answer
 
 
@@ -148,7 +158,8 @@ def _sparse(name: str) -> float:
     """How many times a token's parameters a model has."""
     if _work(name)[0] != _LANGUAGE:
         return 1.0
-    return float(parameters(model(name)) / active_parameters(model(name)))
+    dims = nearest_model(name).dims
+    return float(parameters(dims) / active_parameters(dims))
 
 
 @cache
@@ -164,7 +175,7 @@ def _seconds(name: str, chip: str, precision: str, devices: float) -> float:
     if kind != _LANGUAGE:
         return computing
     prompt, answer = _LENGTHS.get(name, _USUAL_LENGTHS)
-    dims, context = model(name), prompt + answer
+    dims, context = nearest_model(name).dims, prompt + answer
     kept = float(kv_byte_token(dims, _CACHE_BYTE, context))
     weights = float(parameters(dims)) * _WEIGHT_BYTE[precision]
     room = max(_USABLE * devices * device.memory_byte - weights, weights * _LEAST_ROOM)
@@ -173,7 +184,15 @@ def _seconds(name: str, chip: str, precision: str, devices: float) -> float:
 
 
 def _counts(rows: Rows) -> NDArray[np.float64]:
-    return rows.number("a#") * rows.number("Nodes", 1.0)
+    return _devices(rows) * rows.number("Nodes", 1.0)
+
+
+def _devices(rows: Rows) -> NDArray[np.float64]:
+    """Accelerators of a node (n,); where that is not stated, the `8x` that a system's name says, or one."""
+    said = [re.search(r"(?<![\w.])(\d{1,3})x(?=\s*[A-Za-z])", str(each)) for each in rows.text("System")]
+    counts = np.array([float(each[1]) if each else 1.0 for each in said])
+    stated = rows.number("a#")
+    return np.where(np.isnan(stated), counts, stated)
 
 
 def _precisions(rows: Rows) -> NDArray[np.str_]:

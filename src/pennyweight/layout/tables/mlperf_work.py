@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from functools import cache
 
 from pennyweight.catalog.models import model
+from pennyweight.cost.nearest_model import nearest_model
 from pennyweight.cost.transformer import training_flop
+from pennyweight.errors import UnknownNameError
 
 _NOT_LISTED = "not listed"
 
@@ -39,6 +41,18 @@ _OTHERS = {
     "dlrm_dcnv2": ("recommender", 3e8),
     "rgat": ("graph", 1.5e10),
 }
+# Of benchmarks of other rounds, nothing of which was measured: a kind of their own.
+_ROUGH = {
+    "flux1": 5e13,
+    "gnn": 1.5e10,
+    "ssd": 1.1e12,
+    "maskrcnn": 1.1e12,
+    "resnet": 2.5e10,
+    "unet3d": 2.4e12,
+    "rnnt": 1e11,
+    "dlrm_dcn": 3e8,
+}
+_LENGTH = 8192  # tokens of a sample of language models that are not listed
 
 # Images that RetinaNet sees before it reaches its quality: 4.2 times the 1,170,301 of its training set.
 RETINANET_SAMPLES = 4.2 * 1_170_301
@@ -46,11 +60,16 @@ RETINANET_SAMPLES = 4.2 * 1_170_301
 
 @cache
 def work_of(benchmark: str) -> Work:
-    """The work of a benchmark; of one that is not listed, that of the nearest name, as a kind of its own."""
+    """The work of a benchmark; of one that is not listed, that of the model or the benchmark of the nearest name."""
     if benchmark in _TRANSFORMERS:
         kind, name, tokens, passes = _TRANSFORMERS[benchmark]
         return Work(kind, float(training_flop(model(name), tokens)) * passes)
     if benchmark in _OTHERS:
         return Work(*_OTHERS[benchmark])
-    (near,) = get_close_matches(benchmark, [*_TRANSFORMERS, *_OTHERS], n=1, cutoff=0.0)
+    if benchmark in _ROUGH:
+        return Work(_NOT_LISTED, _ROUGH[benchmark])
+    try:
+        return Work("language", float(training_flop(nearest_model(benchmark).dims, _LENGTH)))
+    except UnknownNameError:
+        (near,) = get_close_matches(benchmark, [*_TRANSFORMERS, *_OTHERS, *_ROUGH], n=1, cutoff=0.0)
     return Work(_NOT_LISTED, work_of(near).flop)

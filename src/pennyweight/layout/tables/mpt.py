@@ -20,9 +20,10 @@ from pennyweight.layout.cases import Cases, Layouts, Machines
 from pennyweight.layout.fitted import Prior, Recipe
 from pennyweight.layout.rates import machine
 from pennyweight.layout.stack import STACK
-from pennyweight.layout.tables.accelerators import named, unknown
-from pennyweight.layout.tables.gpt import complete, models
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names
+from pennyweight.layout.tables.accelerators import named, stood_in, unknown
+from pennyweight.layout.tables.gpt import OFF, models, told_of
+from pennyweight.layout.tables.standing import joined
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of
 from pennyweight.layout.tables.table import Learnt, Table
 
 if TYPE_CHECKING:
@@ -73,19 +74,19 @@ _NEEDED = ("n_gpus", "micro_batch", "global_batch")
 
 def _read(rows: Rows) -> Asked:
     gpu, precision = rows.text("gpu"), rows.text("precision")
-    problem = unknown(gpu)
-    problem = np.where(complete(rows, *_NEEDED), problem, "The row does not say its model or its batch.")
+    told = told_of(rows, *_NEEDED)
+    number = told.number
+    problem = np.where(told.usable, unknown(gpu), "The row does not say its model or its batch.")
     usable = np.char.str_len(problem) == 0
-    number = {name: np.where(usable, rows.number(name), 1.0) for name in (*_NEEDED, "hidden", "seq_len")}
     layout = Layouts.at(
         dp=number["n_gpus"],
         zero=np.where(rows.text("sharding") == "FULL_SHARD", 3.0, 2.0),
         micro_batch=number["micro_batch"],
         recompute=rows.true("act_ckpt") * 2.0,
     )
-    told = zip(gpu.tolist(), precision.tolist(), rows.text("section").tolist(), usable.tolist(), strict=True)
-    machines = Machines.of([_machine(name, bits, section) if fit else _STAND_IN for name, bits, section, fit in told])
-    cases = Cases(models(rows, usable), layout, machines, number["seq_len"], number["global_batch"])
+    asked = zip(gpu.tolist(), precision.tolist(), rows.text("section").tolist(), usable.tolist(), strict=True)
+    machines = Machines.of([_machine(name, bits, section) if fit else _STAND_IN for name, bits, section, fit in asked])
+    cases = Cases(models(told), layout, machines, number["seq_len"], number["global_batch"])
     traits = {
         "hidden": np.log2(number["hidden"]),
         "sequence": np.log2(number["seq_len"]),
@@ -96,7 +97,9 @@ def _read(rows: Rows) -> Asked:
         "model": rows.text("model"),
     }
     label = names(rows.text("model"), gpu, rows.text("n_gpus"), rows.text("seq_len"))
-    return Asked(cases, traits, gpu, label, problem)
+    kind = np.char.replace(np.char.replace(np.char.lower(gpu), "-", "_"), " ", "_")
+    devices = stood_in(gpu, problem)
+    return Asked(cases, traits, kind, label, problem, joined(told.standing, devices), off_of(devices, OFF))
 
 
 def _machine(name: str, precision: str, section: str) -> Any:

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from pennyweight.catalog.models import model
 from pennyweight.core.dims import Dims
 from pennyweight.cost.learn.process import Part
-from pennyweight.errors import PennyweightError
+from pennyweight.cost.nearest_model import Nearest, nearest_model
+from pennyweight.errors import UnknownNameError
 from pennyweight.layout.cases import Cases, Layouts, Machines, Models
 from pennyweight.layout.fitted import Prior, Recipe
 from pennyweight.layout.rates import machine
 from pennyweight.layout.stack import STACK
-from pennyweight.layout.tables.accelerators import named, unknown
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names
+from pennyweight.layout.tables.accelerators import named, standing_in, stood_in, unknown
+from pennyweight.layout.tables.standing import joined
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of
 from pennyweight.layout.tables.table import Learnt, Table
 
 if TYPE_CHECKING:
@@ -83,28 +84,46 @@ _EXPERTS = Recipe(
     noise=0.1,
     splits=("model",),
 )
-_STAND_IN = Dims("none", 1, 128, 1, 512, 1024)
-_NEEDED = ("n_gpus", "global_batch", "micro_batch", "seq_len", "tp", "pp")
+_NONE = Nearest(Dims("none", 1, 128, 1, 512, 1024), exactly=True, note="The name of the model says no family or size.")
+_NEEDED = ("n_gpus", "global_batch", "seq_len")
+_ALL = (*_NEEDED, "micro_batch", "tp", "pp")
+# By how much further off models are that others of that size, or of any, stand in for: see bench/stand_ins.py.
+_SIZED, _UNSIZED = 0.4, 1.0
 
 
 def _read(rows: Rows) -> Asked:
-    dims = [_dims(each) for each in rows.text("model").tolist()]
-    systems = np.char.replace(rows.text("system"), "DGX-", "")
-    stated = np.logical_and.reduce([rows.number(name) > 0 for name in _NEEDED])
-    problem = np.where(stated, unknown(systems), "The row does not say its batch or its layout.")
-    problem = np.where([each is not None for each in dims], problem, "The model is not in the catalog.")
+    found = [_nearest(each) for each in rows.text("model").tolist()]
+    systems = np.array([_system(each) for each in rows.text("system").tolist()])
+    problem = _problems(rows, systems, found)
     usable = np.char.str_len(problem) == 0
-    used = [each or _STAND_IN for each in dims]
+    used = [each.dims for each in found]
     number = {name: np.where(usable, rows.number(name), 1.0) for name in _NEEDED}
+    number |= {name: _degree(rows, name) for name in ("micro_batch", "tp", "pp")}
     precision = np.array(list(map(_precision, rows.text("precision").tolist(), rows.text("variant").tolist())))
     asked = zip(systems.tolist(), precision.tolist(), usable.tolist(), strict=True)
     machines = Machines.of([machine(named(name if fit else "h100"), bits) for name, bits, fit in asked])
     layout = _layout(rows, number)
     cases = Cases(Models.of(used), layout, machines, number["seq_len"], number["global_batch"])
     traits = _traits(rows, used, number) | {"precision": precision, "system": systems}
+    traits["grace"] = _yes(np.char.startswith(systems, "GB"))
     kind = np.array(["experts" if each.experts else "dense" for each in used])
     label = names(rows.text("model"), systems, rows.text("n_gpus"), rows.text("precision"))
-    return Asked(cases, traits, kind, label, problem)
+    return Asked(cases, traits, kind, label, problem, *_standing(systems, problem, found))
+
+
+def _standing(
+    systems: NDArray[np.str_], problem: NDArray[np.str_], found: list[Nearest]
+) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """What stands in for models and devices (n,), and how far off (n,) that makes a row."""
+    devices = stood_in(systems, problem)
+    near = np.where([each.sized for each in found], _SIZED, _UNSIZED)
+    return joined(np.array([each.note for each in found]), devices), off_of(devices, near)
+
+
+def _problems(rows: Rows, systems: NDArray[np.str_], found: list[Nearest]) -> NDArray[np.str_]:
+    stated = np.logical_and.reduce([rows.number(name) > 0 for name in _NEEDED])
+    problem = np.where(stated, unknown(systems), "The row does not say its batch, its length or its GPUs.")
+    return np.where([each is not _NONE for each in found], problem, _NONE.note)
 
 
 def _layout(rows: Rows, number: Mapping[str, NDArray[np.float64]]) -> Layouts:
@@ -120,7 +139,7 @@ def _layout(rows: Rows, number: Mapping[str, NDArray[np.float64]]) -> Layouts:
         zero=np.where(_degree(rows, "fsdp") > 1, 3.0, 1.0),
         micro_batch=number["micro_batch"],
         sequence_parallel=(tp > 1) * 1.0,
-        trained=np.where(rows.text("subtask") == "LoRA", 0.0, 1.0),
+        trained=np.where(np.char.upper(rows.text("subtask")) == "LORA", 0.0, 1.0),
     )
 
 
@@ -131,7 +150,6 @@ def _traits(rows: Rows, dims: list[Dims], number: Mapping[str, NDArray[np.float6
         "model": np.array([each.name for each in dims]),
         "before 2025": _yes(release < 25.0),
         "from 26.06": _yes(release > 26.45),
-        "grace": _yes(np.char.find(rows.text("system"), "GB") >= 0),
         "usual": _yes(np.array(plain)),
         "subtask": rows.text("subtask"),
         "micro": np.log2(number["micro_batch"]),
@@ -143,26 +161,36 @@ def _yes(mask: NDArray[np.bool_]) -> NDArray[np.str_]:
 
 
 @lru_cache(maxsize=1024)
-def _dims(text: str) -> Dims | None:
-    """The catalog's model, of a text such as `Qwen3_30B_a3B (tokendrop)`; None where there is none."""
+def _nearest(text: str) -> Nearest:
+    """The model of a text such as `Qwen3_30B_a3B (tokendrop)`, or what stands in for it."""
     try:
-        return model(re.sub(r"\s*\(.*\)", "", text).strip())
-    except PennyweightError:
-        return None
+        return nearest_model(text)
+    except UnknownNameError:
+        return _NONE
+
+
+@lru_cache(maxsize=1024)
+def _system(text: str) -> str:
+    """The device of a text such as `DGX-GB200`, in capitals; the text where it is none."""
+    try:
+        return text if standing_in(text) else named(text).name.upper()
+    except UnknownNameError:
+        return text
 
 
 def _degree(rows: Rows, name: str) -> NDArray[np.float64]:
     texts = rows.text(name).tolist() if name in rows.columns else [""] * len(rows)
-    return np.array([max(float(each), 1.0) if re.fullmatch(r"[\d.]+", each) else 1.0 for each in texts])
+    return np.array([max(float(each), 1.0) if re.fullmatch(r"\d{1,9}(\.\d*)?", each) else 1.0 for each in texts])
 
 
 def _precision(text: str, variant: str) -> str:
     """Of what a row says: `inside parentheses` are microscaling results beside those of whole tensors."""
-    if "BF16" in text:
+    said = text.upper()
+    if "BF16" in said:
         return "bf16"
-    if "NVFP4" in text:
+    if "FP4" in said:
         return "nvfp4"
-    return "mxfp8" if "MX" in text or variant.startswith("inside") else "fp8"
+    return "mxfp8" if "MX" in said or variant.startswith("inside") else "fp8"
 
 
 def _release(text: str) -> float:
@@ -180,7 +208,7 @@ class Nemo(Table):
 
     name: ClassVar[str] = "nemo"
     columns: ClassVar[frozenset[str]] = frozenset(
-        {"release", "model", "system", "precision", "cp", "vp", "ep", "fsdp", "subtask", "variant", *_NEEDED}
+        {"release", "model", "system", "precision", "cp", "vp", "ep", "fsdp", "subtask", "variant", *_ALL}
     )
     targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
     splits: ClassVar[tuple[str, ...]] = ("model",)

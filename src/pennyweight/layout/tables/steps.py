@@ -10,6 +10,7 @@ import numpy as np
 from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.fitted import Fitted, Sample
+from pennyweight.layout.tables.standing import widened
 from pennyweight.layout.tables.table import Forecast, Learnt
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Texts = NDArray[np.str_]
 
 STEP = "step_time_s"
+_OTHER_DEVICE = 0.6  # see bench/stand_ins.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Asked:
     """Rows of a table as cases (n), with traits by name (n,) that residuals are alike in, and groups of each split.
 
     `kind` (n,) says which recipe learns a row; `label` (n,) what to call it; `problem` (n,) why it cannot be asked,
-    empty where it can; such rows have a case all the same, of which nothing is made.
+    empty where it can; such rows have a case all the same, of which nothing is made. `standing` (n,) says what stands
+    in for a model, a device or a number that is not known, and `off` (n,) how far off that makes it (`widened`).
     """
 
     cases: Cases
@@ -40,6 +43,8 @@ class Asked:
     kind: Texts
     label: Texts
     problem: Texts
+    standing: Texts
+    off: Floats | float = 0.0
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -49,8 +54,9 @@ class Asked:
     def take(self, chosen: NDArray[np.bool_]) -> Self:
         """The chosen rows."""
         traits = {name: column[chosen] for name, column in self.traits.items()}
-        texts = self.kind[chosen], self.label[chosen], self.problem[chosen]
-        return type(self)(self.cases.take(chosen), traits, *texts)
+        texts = self.kind[chosen], self.label[chosen], self.problem[chosen], self.standing[chosen]
+        off = self.off[chosen] if isinstance(self.off, np.ndarray) else self.off
+        return type(self)(self.cases.take(chosen), traits, *texts, off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,8 @@ class Steps(Learnt):
             of = asked.take(mine)
             told[:, mine] = self._of(kind).predict(of.cases, of.traits)
             outside[mine] = self._said(kind, of)
-        return {STEP: Forecast(told[0], told[1], told[2], outside.astype(np.str_))}
+        forecast = Forecast(told[0], told[1], told[2], outside.astype(np.str_))
+        return {STEP: widened(forecast, np.where(usable, asked.standing, ""), asked.off)}
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy."""
@@ -137,6 +144,11 @@ def _coordinates(cases: Cases) -> Floats:
     sizes += [layout.ep, layout.micro_batch, cases.global_batch, machine.flop_s]
     shape = cases.shape
     return np.stack([np.broadcast_to(np.log2(each), shape) for each in sizes], axis=1)
+
+
+def off_of(devices: Texts, near: float | Floats) -> Floats:
+    """How far off (n,) rows are beside all else where a device (n,) stands in; otherwise `near`."""
+    return np.where(np.char.str_len(devices) > 0, _OTHER_DEVICE, near)
 
 
 def names(*columns: NDArray[Any]) -> Texts:

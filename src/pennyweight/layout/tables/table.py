@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pennyweight.errors import BadInputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,3 +65,9 @@ class Table(ABC):
     @abstractmethod
     def restore(self, body: Mapping[str, Any]) -> Learnt:
         """What `to_dict` of this table's Learnt wrote."""
+
+    def untaught(self) -> Learnt:
+        """What predicts before any row was measured; only kinds that physics alone can answer have it."""
+        raise BadInputError(
+            f"Nothing was learned of tables of kind {self.name} yet.", "install a release that has its fit."
+        )

@@ -4,25 +4,25 @@ A step is what its chips need at their peak in 16 bits for the FLOP of the model
 learned by likeness: dense or with experts, which chip, which precision, how large. Tokens per step are stated,
 or batch times length. Rates that a row also states are not read: they follow from its step.
 
-Models that the catalog does not have are read from their name: `70B`, `8x7B`, `235b-a22b` (22 billion active). Rows
-whose model says neither, or whose tokens are not known, have no forecast and are not learned from.
+For a model that the catalog does not have, another stands in as its name says: `70B`, `8x7B`, `235b-a22b` (22 billion
+active). Rows whose model says nothing, or whose tokens are not known, have no forecast and are not learned from.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from pennyweight.catalog.models import model
 from pennyweight.cost.learn.process import Part
+from pennyweight.cost.nearest_model import nearest_model
 from pennyweight.cost.transformer import active_parameters, parameters, training_flop
 from pennyweight.errors import UnknownNameError
-from pennyweight.layout.tables.accelerators import named, unknown
+from pennyweight.layout.tables.accelerators import named, stood_in, unknown
 from pennyweight.layout.tables.likeness import Likeness, Settings, nothing, spread_over
+from pennyweight.layout.tables.standing import widened
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.core.dims import Dims
     from pennyweight.cost.learn.process import Columns
     from pennyweight.layout.tables.rows import Rows
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 STEP = "step_time_s"
 _LENGTH = 8192  # where a recipe does not state it
+_OFF = 0.85  # by how much further off chips are that others stand in for: see bench/stand_ins.py
 # Chosen by the error on models and chips left out.
 _SETTINGS = Settings(
     parts=(
@@ -53,7 +53,7 @@ _SETTINGS = Settings(
         Part(0.1, line="sparse"),
         Part(0.03, line="chips", origin=5.0),
         Part(0.1, line="length", origin=9.0),
-        Part(0.7, ("guessed",)),
+        Part(0.7, ("guessed",), line="guess"),
         Part(0.12, ("model",)),
     ),
     noise=0.04,
@@ -80,6 +80,8 @@ class Recipes(Learnt):
         mean, sd = self.step.at(columns)
         value = _ideal_s(asked) * np.exp(mean)
         forecast = Forecast(value, *self.step.interval.interval(value, sd), self.step.outside(columns))
+        forecast = widened(forecast, np.array([nearest_model(each).note for each in asked.text("model")]), 0.0)
+        forecast = widened(forecast, stood_in(asked.text("chip"), problems[usable]), _OFF)
         return {STEP: spread_over(forecast, usable, problems)}
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,18 +127,17 @@ TABLE = TpuRecipes()
 
 def _columns(rows: Rows) -> Columns:
     chips = [named(str(each)) for each in rows.text("chip")]
-    found = [_model(str(each)) for each in rows.text("model")]
+    found = [nearest_model(str(each)) for each in rows.text("model")]
     texts = {
         "model": _models(rows),
-        "kind": np.array(["experts" if each and each.experts else "dense" for each in found], dtype=np.str_),
-        "guessed": np.array(["" if each else name for each, name in zip(found, _models(rows), strict=True)]),
+        "kind": np.array(["experts" if each.dims.experts else "dense" for each in found], dtype=np.str_),
+        "guessed": np.array(["" if each.exactly else name for each, name in zip(found, _models(rows), strict=True)]),
         "accelerator": np.array([each.name for each in chips], dtype=np.str_),
         "precision": _precisions(rows),
     }
     numbers = {"size": np.log(_flop_token(rows)), "chips": np.log(_chips(rows)), "length": np.log(_lengths(rows))}
-    numbers["sparse"] = np.array(
-        [np.log(parameters(each) / active_parameters(each)) if each else 0.0 for each in found]
-    )
+    numbers["guess"] = np.array([0.0 if each.exactly else 1.0 for each in found])
+    numbers["sparse"] = np.array([np.log(parameters(each.dims) / active_parameters(each.dims)) for each in found])
     return {**texts, **numbers}
 
 
@@ -151,9 +152,9 @@ def _flop_token(rows: Rows) -> Numbers:
     return np.array([_flop(str(name), float(length)) for name, length in pairs])
 
 
+@cache
 def _flop(name: str, length: float) -> float:
-    found = _model(name)
-    return 6e9 * _billions(name) if found is None else float(training_flop(found, length)) / length
+    return float(training_flop(nearest_model(name).dims, length)) / length
 
 
 def _lengths(rows: Rows) -> Numbers:
@@ -162,7 +163,7 @@ def _lengths(rows: Rows) -> Numbers:
 
 def _tokens(rows: Rows) -> Numbers:
     stated = rows.number("tokens_per_step")
-    return np.where(np.isfinite(stated), stated, rows.number("gbs") * rows.number("seq_len"))
+    return np.where(np.isfinite(stated), stated, rows.number("gbs") * _lengths(rows))
 
 
 def _chips(rows: Rows) -> Numbers:
@@ -179,33 +180,25 @@ def _precisions(rows: Rows) -> NDArray[np.str_]:
 def _problems(rows: Rows) -> NDArray[np.str_]:
     problems = unknown(rows.text("chip")).astype(object)
     problems[~(_tokens(rows) * _chips(rows) > 0)] = "The chips, or the tokens of a step, are not stated."
-    strange = [_model(str(each)) is None and not _billions(str(each)) for each in rows.text("model")]
-    problems[np.array(strange, dtype=np.bool_)] = "The catalog does not have this model, and its name says no size."
+    problems[[not _resolves(str(each)) for each in rows.text("model")]] = (
+        "The name of the model says no family or size."
+    )
     return problems.astype(np.str_)
 
 
 def _models(rows: Rows) -> NDArray[np.str_]:
-    names = [(each, _model(str(each))) for each in rows.text("model")]
-    return np.array([found.name if found else _bare(str(each)) for each, found in names], dtype=np.str_)
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"-maxtext$", "", name.strip().lower())
+    pairs = [(str(each), _resolves(str(each))) for each in rows.text("model")]
+    names = [
+        nearest_model(each).dims.name if known and nearest_model(each).exactly else each.lower()
+        for each, known in pairs
+    ]
+    return np.array(names, dtype=np.str_)
 
 
 @cache
-def _model(name: str) -> Dims | None:
+def _resolves(name: str) -> bool:
     try:
-        return model(_bare(name))
+        nearest_model(name)
     except UnknownNameError:
-        return None
-
-
-def _billions(name: str) -> float:
-    """Billions of active parameters, as far as the name says: the `a22b`, otherwise two experts of `8x7b`, or `70b`."""
-    active = re.search(r"a(\d+(?:\.\d+)?)b\b", _bare(name))
-    several = re.search(r"\d+x(\d+(?:\.\d+)?)b\b", _bare(name))
-    single = re.search(r"\b[a-z]?(\d+(?:\.\d+)?)b\b", _bare(name))
-    if active:
-        return float(active[1])
-    return 2 * float(several[1]) if several else float(single[1]) if single else 0.0
+        return False
+    return True

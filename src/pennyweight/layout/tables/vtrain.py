@@ -20,7 +20,7 @@ from pennyweight.layout.fitted import Prior, Recipe
 from pennyweight.layout.rates import machine
 from pennyweight.layout.stack import STACK
 from pennyweight.layout.tables.accelerators import named
-from pennyweight.layout.tables.gpt import complete, models
+from pennyweight.layout.tables.gpt import OFF, models, told_of
 from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, recompute_of
 from pennyweight.layout.tables.table import Learnt, Table
 
@@ -90,15 +90,15 @@ _NEEDED = ("tp", "dp", "pp", "micro_batch", "global_batch")
 
 
 def _read(rows: Rows) -> Asked:
-    usable = complete(rows, *_NEEDED)
-    number = {name: np.where(usable, rows.number(name), 1.0) for name in (*_NEEDED, "layers", "hidden", "seq_len")}
+    told = told_of(rows, *_NEEDED)
+    number = told.number
     layout = Layouts.at(
         **{name: number[name] for name in ("tp", "dp", "pp", "micro_batch")},
         recompute=recompute_of(rows.text("recompute")),
         overlap=np.zeros(len(rows)),
     )
     machines = Machines.of([machine(named("a100-80gb"), "fp16", _net(each)) for each in rows.text("gpu").tolist()])
-    cases = Cases(models(rows, usable), layout, machines, number["seq_len"], number["global_batch"])
+    cases = Cases(models(told), layout, machines, number["seq_len"], number["global_batch"])
     logs = {name: np.log2(number[name]) for name in ("tp", "dp", "pp", "layers", "hidden")}
     traits = logs | {
         "micro": np.log2(number["micro_batch"]),
@@ -106,10 +106,13 @@ def _read(rows: Rows) -> Asked:
         "shape": _joined(rows, "layers", "hidden", "heads", "seq_len"),
         "layout": _joined(rows, "tp", "dp", "pp", "micro_batch"),
     }
-    kind = np.where(np.char.startswith(rows.text("set"), "single"), "single node", "many nodes")
+    few = number["tp"] * number["dp"] * number["pp"] <= machines.node
+    single = np.where(np.char.str_len(rows.text("set")) > 0, np.char.startswith(rows.text("set"), "single"), few)
+    kind = np.where(single, "single node", "many nodes")
     label = names(*(rows.text(name) for name in ("layers", "hidden", "tp", "dp", "pp", "micro_batch")))
-    problem = np.where(usable, "", "The row does not say its model or its layout.")
-    return Asked(cases, traits, kind, np.char.add("layers hidden tp dp pp micro-batch: ", label), problem)
+    problem = np.where(told.usable, "", "The row does not say its model or its layout.")
+    label = np.char.add("layers hidden tp dp pp micro-batch: ", label)
+    return Asked(cases, traits, kind, label, problem, told.standing, OFF)
 
 
 def _joined(rows: Rows, *columns: str) -> NDArray[np.str_]:
