@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.heldout import DATA
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.finding import kind_of, tables
-from pennyweight.layout.tables.rows import Rows
 
 if TYPE_CHECKING:
     from pennyweight.layout.tables.table import Table

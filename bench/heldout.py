@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
     from pennyweight.layout.tables.table import Table
 
 FOLDS = 10

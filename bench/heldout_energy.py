@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.heldout import Line, held_out, line_of, lines, report
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import energy_serving, power_limit
-from pennyweight.layout.tables.rows import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.heldout import lines, report
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import bigscience, golden, korthikanti
-from pennyweight.layout.tables.rows import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path

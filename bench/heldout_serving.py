@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.heldout import HeldOut, Line, folds_of, held_out, line_of, report
-from pennyweight.layout.tables.rows import Rows
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.serving import TABLE, calibrated
 from pennyweight.layout.tables.serving_columns import read
 from pennyweight.layout.tables.serving_likeness import columns_of, worth_measuring

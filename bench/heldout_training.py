@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.heldout import HeldOut, Line, folds_of, held_out, line_of, report
-from pennyweight.layout.step import model_flop
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import megatron_published, mpt, nemo, vtrain
-from pennyweight.layout.tables.rows import Rows
 from pennyweight.layout.tables.steps import STEP, names
+from pennyweight.layout.timing.step import model_flop
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,7 +30,7 @@ from pennyweight.cost.learn.boosting import Boosting
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.leaving import predict_left_out
 from pennyweight.cost.learn.weighted import LocallyWeightedRegression
-from pennyweight.layout.tables.rows import Rows
+from pennyweight.layout.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

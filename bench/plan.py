@@ -21,13 +21,13 @@ from pennyweight.catalog.accelerators import accelerator
 from pennyweight.catalog.models import model
 from pennyweight.cost.clock import process_s
 from pennyweight.cost.race import median_interval
-from pennyweight.layout.planning import MOST_DEVICES, Limits, plan_train
-from pennyweight.layout.searching import Field, Site
-from pennyweight.layout.spreading import EVERY
-from pennyweight.layout.training import TrainWork
+from pennyweight.layout.plans.planning import MOST_DEVICES, Limits, plan_train
+from pennyweight.layout.plans.searching import Field, Site
+from pennyweight.layout.plans.spreading import EVERY
+from pennyweight.layout.plans.training import TrainWork
 
 if TYPE_CHECKING:
-    from pennyweight.layout.planning import TrainPlan
+    from pennyweight.layout.plans.planning import TrainPlan
 
 MODELS = {"llama-3.1-405b": 15e12, "llama-3-8b": 15e12, "deepseek-v3": 14.8e12}
 CALCULON_S = 3.3e-3  # per configuration, as its authors' code takes

@@ -21,10 +21,10 @@ from bench.report import table
 from pennyweight.catalog.models import model, model_names
 from pennyweight.cost.nearest_model import Nearest, known_model, nearest_model, stand_in
 from pennyweight.errors import UnknownNameError
-from pennyweight.layout import shapes
+from pennyweight.layout.energy import shapes
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import accelerators, energy_serving, mlperf_inference, mlperf_served, nemo, tpu
 from pennyweight.layout.tables import mlperf_training as trained
-from pennyweight.layout.tables.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from pennyweight.cli.launching import check_target, tell_launch
 from pennyweight.core.layout import Layout
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.layout.emit.planned import launch_of_estimate
-from pennyweight.layout.estimating import estimate
-from pennyweight.layout.planning import Limits, plan_train
-from pennyweight.layout.renting import Terms
-from pennyweight.layout.training import TrainWork
+from pennyweight.layout.plans.estimating import estimate
+from pennyweight.layout.plans.planning import Limits, plan_train
+from pennyweight.layout.plans.renting import Terms
+from pennyweight.layout.plans.training import TrainWork
 
 WORK = TrainWork(model("llama-3-8b"), 1e11)
 

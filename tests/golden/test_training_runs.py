@@ -12,10 +12,10 @@ import pytest
 from pennyweight.catalog.accelerators import accelerator
 from pennyweight.catalog.models import model
 from pennyweight.core.layout import Layout
-from pennyweight.layout import weighing
-from pennyweight.layout.searching import Field, Site
-from pennyweight.layout.spreading import Choices
-from pennyweight.layout.training import TrainWork
+from pennyweight.layout.plans import weighing
+from pennyweight.layout.plans.searching import Field, Site
+from pennyweight.layout.plans.spreading import Choices
+from pennyweight.layout.plans.training import TrainWork
 
 PINNED = Path(__file__).with_name("training_runs.json")
 HOW = "If it was meant to move, run `python tests/golden/test_training_runs.py` and say why in the commit."

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from pennyweight.catalog.models import model
-from pennyweight.layout.estimating import estimate
-from pennyweight.layout.planning import Limits, plan_train
-from pennyweight.layout.training import TrainWork
+from pennyweight.layout.plans.estimating import estimate
+from pennyweight.layout.plans.planning import Limits, plan_train
+from pennyweight.layout.plans.training import TrainWork
 from pennyweight.report.costs import estimate_facts, layout_words, plan_facts
 
 WORK = TrainWork(model("llama-3-8b"), 1e12)

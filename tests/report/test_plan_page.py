@@ -6,9 +6,9 @@ import pytest
 
 from pennyweight.catalog.models import model
 from pennyweight.errors import BadInputError
-from pennyweight.layout.estimating import estimate
-from pennyweight.layout.planning import Limits, plan_train
-from pennyweight.layout.training import TrainWork
+from pennyweight.layout.plans.estimating import estimate
+from pennyweight.layout.plans.planning import Limits, plan_train
+from pennyweight.layout.plans.training import TrainWork
 from pennyweight.report.costs import estimate_facts, plan_facts
 from pennyweight.report.plan_chart import plan_chart
 from pennyweight.report.plan_page import page, write_plan

@@ -11,13 +11,13 @@ from pennyweight.units import percent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pennyweight.layout.calibrating import Lesson
     from pennyweight.layout.correction import Correction
+    from pennyweight.layout.scoring.calibrating import Lesson
 
 
 def tell_correction(source: Path, output: Path, kind: str | None, *, json: bool) -> None:
     """Learn from `source`, keep it in `output` beside what other kinds taught before, and say what was learned."""
-    from pennyweight.layout.calibrating import Calibration, learn_own
+    from pennyweight.layout.scoring.calibrating import Calibration, learn_own
     from pennyweight.store.disk import check_plain
 
     check_plain(output)

@@ -46,7 +46,7 @@ def model_facts(d: Dims, context: int | None) -> dict[str, Any]:
         parameters,
         split_parameters,
     )
-    from pennyweight.layout.memory_serving import WEIGHT_BYTE
+    from pennyweight.layout.memory.serving import WEIGHT_BYTE
 
     tokens = _context(d, context)
     flop, parts, total = forward_flop(d, tokens), split_parameters(d), parameters(d)

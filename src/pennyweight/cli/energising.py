@@ -9,7 +9,7 @@ from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.units import mass, si
 
 if TYPE_CHECKING:
-    from pennyweight.layout.services import Use
+    from pennyweight.layout.energy.services import Use
 
 # What people call the work, and what the table of measurements calls it.
 TASKS = {
@@ -26,7 +26,7 @@ def tell_energy(model: str, on: str, use: Use, place: tuple[str, float], *, json
     from pennyweight.catalog.accelerators import accelerator
     from pennyweight.catalog.grids import grid
     from pennyweight.cost.hf_config import dims_of
-    from pennyweight.layout.serving_asking import energy_of
+    from pennyweight.layout.deployments.energy_use import energy_of
 
     dims, device, power = dims_of(model), accelerator(on), grid(place[0])
     found = energy_of(dims, device, use, power, place[1])
@@ -52,7 +52,7 @@ def tell_energy(model: str, on: str, use: Use, place: tuple[str, float], *, json
 def use_of(counts: tuple[int, int, int], output: int, task: str, precision: str, prompt: int | None) -> Use:
     """How the model is served: devices, batch and replicas; the task by the name people use."""
     from pennyweight.errors import UnknownNameError
-    from pennyweight.layout.services import Use
+    from pennyweight.layout.energy.services import Use
 
     if task not in TASKS:
         raise UnknownNameError.of("task", task, TASKS)

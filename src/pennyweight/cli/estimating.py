@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pennyweight.cli.launching import Told
-    from pennyweight.layout.renting import Terms
-    from pennyweight.layout.spreading import Choices
-    from pennyweight.layout.training import TrainWork
+    from pennyweight.layout.plans.renting import Terms
+    from pennyweight.layout.plans.spreading import Choices
+    from pennyweight.layout.plans.training import TrainWork
 
 _SHOWN_SHARE = 0.001
 
@@ -34,7 +34,7 @@ class Trained:
     def work(self) -> TrainWork:
         """The same as numbers."""
         from pennyweight.cost.hf_config import dims_of
-        from pennyweight.layout.training import TrainWork
+        from pennyweight.layout.plans.training import TrainWork
         from pennyweight.units import parse_count
 
         dims = dims_of(self.model)
@@ -53,7 +53,7 @@ class Asked:
 def tell_estimate(trained: Trained, asked: Asked, told: Told) -> None:
     """Tell what it costs, and write the report and the launch file that are asked for."""
     from pennyweight.cli.launching import tell_launch
-    from pennyweight.layout.estimating import estimate
+    from pennyweight.layout.plans.estimating import estimate
     from pennyweight.report.costs import estimate_facts
 
     count, name = cluster(asked.on)

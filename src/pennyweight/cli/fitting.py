@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pennyweight.core.layout import Layout
-    from pennyweight.layout.fitting import Fit, Use
+    from pennyweight.layout.memory.fitting import Fit, Use
 
 _SHOWN = 4
 
@@ -35,7 +35,7 @@ def tell_fit(words: Sequence[str], on: Sequence[str], asked: Asked, *, json: boo
     """Tell for each device whether the model, the first of `words`, fits; further words are devices too."""
     from pennyweight.catalog.accelerators import accelerator
     from pennyweight.cost.hf_config import dims_of
-    from pennyweight.layout.fitting import fit
+    from pennyweight.layout.memory.fitting import fit
 
     names = [name for given in (*on, *words[1:]) for name in given.split(",") if name]
     if not names:
@@ -51,7 +51,7 @@ def tell_fit(words: Sequence[str], on: Sequence[str], asked: Asked, *, json: boo
 
 
 def _uses(asked: Asked) -> dict[str, Use]:
-    from pennyweight.layout.fitting import Serving, Training
+    from pennyweight.layout.memory.fitting import Serving, Training
 
     uses: dict[str, Use] = {}
     if asked.train is not False:

@@ -64,8 +64,8 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     """
     from pennyweight.cli.estimating import Asked, Trained, tell_estimate
     from pennyweight.cli.launching import Told
-    from pennyweight.layout.renting import Terms
-    from pennyweight.layout.spreading import Choices
+    from pennyweight.layout.plans.renting import Terms
+    from pennyweight.layout.plans.spreading import Choices
 
     degrees = {
         "tp": tp,
@@ -121,7 +121,7 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
     from pennyweight.cli.estimating import Trained
     from pennyweight.cli.launching import Told
     from pennyweight.cli.planning import Bounds, tell_plan
-    from pennyweight.layout.renting import Terms
+    from pennyweight.layout.plans.renting import Terms
 
     trained = Trained(model[0], tokens, sequence or 0, global_batch or 0, precision)
     bounds = Bounds(deadline, budget, most_devices, [*(on or ()), *model[1:]], spot, top)

@@ -11,8 +11,8 @@ from pennyweight.errors import BadInputError
 
 if TYPE_CHECKING:
     from pennyweight.layout.emit import Launch
-    from pennyweight.layout.estimating import Estimate
-    from pennyweight.layout.planning import TrainPlan
+    from pennyweight.layout.plans.estimating import Estimate
+    from pennyweight.layout.plans.planning import TrainPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def tell_launch(
 def _launch(found: Estimate | TrainPlan | Launch) -> Launch:
     from pennyweight.layout.emit import Launch
     from pennyweight.layout.emit.planned import launch_of_estimate
-    from pennyweight.layout.estimating import Estimate
+    from pennyweight.layout.plans.estimating import Estimate
 
     if isinstance(found, Launch):
         return found

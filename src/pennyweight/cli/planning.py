@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pennyweight.cli.estimating import Trained
     from pennyweight.cli.launching import Told
-    from pennyweight.layout.planning import Limits
-    from pennyweight.layout.renting import Terms
+    from pennyweight.layout.plans.planning import Limits
+    from pennyweight.layout.plans.renting import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bounds:
         """The same as numbers."""
         from math import inf
 
-        from pennyweight.layout.planning import MOST_DEVICES, Limits
+        from pennyweight.layout.plans.planning import MOST_DEVICES, Limits
 
         deadline = inf if self.deadline is None else parse_seconds(self.deadline)
         budget = inf if self.budget is None else parse_usd(self.budget)
@@ -47,7 +47,7 @@ class Bounds:
 def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, told: Told) -> None:
     """Tell the front of dollars against days; nothing within the limits is an error that says by how little."""
     from pennyweight.cli.launching import tell_launch
-    from pennyweight.layout.planning import plan_train
+    from pennyweight.layout.plans.planning import plan_train
     from pennyweight.report.costs import plan_facts
 
     plan = plan_train(trained.work(), bounds.limits(), bounds.accelerators(), bounds.spare, terms)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pennyweight.cli.launching import Told
+    from pennyweight.layout.deployments.choices import Wanted
+    from pennyweight.layout.deployments.plan import Demand, ServedWay, ServePlan
+    from pennyweight.layout.deployments.rent import Market
     from pennyweight.layout.emit import Launch
-    from pennyweight.layout.serving_choices import Wanted
-    from pennyweight.layout.serving_plan import Demand, ServedWay, ServePlan
-    from pennyweight.layout.serving_rent import Market
 
 _COUNTED = ("held", "goodput_s", "used", "running", "usd_hour", "usd_output", "usd_token", "byte", "outside")
 _ENDS = ("value", "low", "high")
@@ -35,12 +35,12 @@ class Asked:
 
     def demand(self) -> Demand:
         """The same as arrivals; a rate beside a trace is that at which its requests then come."""
-        from pennyweight.layout.serving_plan import Demand
+        from pennyweight.layout.deployments.plan import Demand
 
         if self.rate is not None and not self.rate > 0:
             raise BadInputError(f"Requests cannot arrive {self.rate:g} times a second.", "give a --rate above zero.")
         if self.trace is not None:
-            from pennyweight.layout.traces import read_trace
+            from pennyweight.layout.serving.traces import read_trace
 
             return Demand.of_trace(read_trace(self.trace, rate_s=self.rate))
         if self.rate is None or self.prompt is None or self.output is None:
@@ -64,8 +64,8 @@ class Among:
 
     def market(self) -> Market:
         """The offers."""
-        from pennyweight.layout.fleet import BYTE, ENGINES
-        from pennyweight.layout.serving_rent import Market
+        from pennyweight.layout.deployments.rent import Market
+        from pennyweight.layout.serving.fleet import BYTE, ENGINES
 
         more = [each for each in self.words if each not in ENGINES and each not in BYTE]
         return Market.open(_apart([*self.on, *more]), spare=self.spare, cloud=self.cloud, region=self.region)
@@ -73,8 +73,8 @@ class Among:
     def wanted(self, model: str, demand: Demand, usual: Sequence[str]) -> Wanted:
         """The model, precisions and engines, without any the `usual` ones."""
         from pennyweight.cost.hf_config import dims_of
-        from pennyweight.layout.fleet import BYTE, ENGINES
-        from pennyweight.layout.serving_choices import PRECISIONS, Wanted
+        from pennyweight.layout.deployments.choices import PRECISIONS, Wanted
+        from pennyweight.layout.serving.fleet import BYTE, ENGINES
 
         engines = _apart([*self.engines, *(each for each in self.words if each in ENGINES)])
         precisions = _apart([*self.precisions, *(each for each in self.words if each in BYTE)])
@@ -87,9 +87,9 @@ def tell_serving(model: str, asked: Asked, among: Among, told: Told, top: int) -
     Launch files start vLLM: where one is asked for, the plan is for that engine unless others are named.
     """
     from pennyweight.cli.launching import tell_launch
-    from pennyweight.layout.fleet import ENGINES
-    from pennyweight.layout.objectives import Slo
-    from pennyweight.layout.serving_plan import plan_serve
+    from pennyweight.layout.deployments.plan import plan_serve
+    from pennyweight.layout.serving.fleet import ENGINES
+    from pennyweight.layout.serving.objectives import Slo
 
     slo, demand = Slo.read(asked.slo), asked.demand()
     wanted = among.wanted(model, demand, ("vllm",) if told.emit else ENGINES)

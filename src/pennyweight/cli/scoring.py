@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pennyweight.layout.scoring import Scored, Target
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
+    from pennyweight.layout.scoring.score import Scored, Target
 
 _WORST = 5
 
 
 def tell_score(file: Path, output: Path | None, kind: str | None, calibration: Path | None, *, json: bool) -> None:
     """Predict every row of `file`, compare with what was measured, and write the rows to `output` if it is given."""
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
     from pennyweight.store.disk import check_plain, put
 
     if output is not None:
@@ -38,8 +38,8 @@ def tell_score(file: Path, output: Path | None, kind: str | None, calibration: P
 
 
 def _scored(rows: Rows, name: str | None, calibration: Path | None) -> Scored:
-    from pennyweight.layout.calibrating import Calibration
-    from pennyweight.layout.scoring import score
+    from pennyweight.layout.scoring.calibrating import Calibration
+    from pennyweight.layout.scoring.score import score
     from pennyweight.layout.tables.finding import kind_named, kind_of
 
     kind = kind_named(name) if name else kind_of(rows)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pennyweight.cost.transformer import active_parameters, parameters
 
 if TYPE_CHECKING:
-    from pennyweight.layout.estimating import Estimate, Range
-    from pennyweight.layout.planning import Planned, TrainPlan
-    from pennyweight.layout.renting import Rented
-    from pennyweight.layout.training import TrainWork
+    from pennyweight.layout.plans.estimating import Estimate, Range
+    from pennyweight.layout.plans.planning import Planned, TrainPlan
+    from pennyweight.layout.plans.renting import Rented
+    from pennyweight.layout.plans.training import TrainWork
 
 
 def estimate_facts(found: Estimate) -> dict[str, Any]:

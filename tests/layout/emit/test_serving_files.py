@@ -11,7 +11,7 @@ from pennyweight.core.layout import Layout
 from pennyweight.errors import BadInputError
 from pennyweight.layout.emit import Serve, emit
 from pennyweight.layout.emit.planned import launch_of_serving
-from pennyweight.layout.fleet import Pool, Serving
+from pennyweight.layout.serving.fleet import Pool, Serving
 
 DEEP = {"dims": model("deepseek-v3"), "accelerator": accelerator("h200"), "offer": offer("h200")}
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.layout.serving_watts import ITL, JOULE, POWER, TOKENS
+from pennyweight.layout.energy.watts import ITL, JOULE, POWER, TOKENS
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.energy_serving import TABLE, measured_batch
 from pennyweight.layout.tables.finding import kind_of
-from pennyweight.layout.tables.rows import Rows
 
 OUTCOMES = (
     "avg_batch_size",

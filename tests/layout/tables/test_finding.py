@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import BadInputError, CorruptError, UnknownNameError
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import finding
 from pennyweight.layout.tables.finding import completed, kind_named, kind_of, shipped, tables
-from pennyweight.layout.tables.rows import Rows
 
 
 def rows(*columns):

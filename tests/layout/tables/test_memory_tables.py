@@ -7,8 +7,8 @@ import pytest
 
 from bench.heldout import folds_of, held_out, line_of
 from pennyweight.errors import BadInputError
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import bigscience, golden, korthikanti
-from pennyweight.layout.tables.rows import Rows
 
 FILES = {
     golden: "train_megatron_ci_golden.csv",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bench.heldout import held_out, line_of
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.finding import kind_of
 from pennyweight.layout.tables.mlperf_inference import SAMPLES, TABLE, TOKENS
 from pennyweight.layout.tables.mlperf_served import ideal_rates
-from pennyweight.layout.tables.rows import Rows
 
 
 @pytest.fixture(scope="module")

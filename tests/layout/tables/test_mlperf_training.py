@@ -7,10 +7,10 @@ import pytest
 
 from bench.heldout import held_out, line_of
 from pennyweight.errors import CorruptError
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.finding import kind_of
 from pennyweight.layout.tables.mlperf_columns import alike, families, ideal_s
 from pennyweight.layout.tables.mlperf_training import STEP, TABLE, TRAIN
-from pennyweight.layout.tables.rows import Rows
 
 
 @pytest.fixture(scope="module")

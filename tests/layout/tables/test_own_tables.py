@@ -5,11 +5,11 @@ import pytest
 
 from pennyweight.catalog.models import model
 from pennyweight.core.layout import Layout
-from pennyweight.layout.estimating import estimate
-from pennyweight.layout.scoring import score
+from pennyweight.layout.plans.estimating import estimate
+from pennyweight.layout.plans.training import TrainWork
+from pennyweight.layout.rows import Rows
+from pennyweight.layout.scoring.score import score
 from pennyweight.layout.tables import own_serving, own_steps
-from pennyweight.layout.tables.rows import Rows
-from pennyweight.layout.training import TrainWork
 
 STEP = {"model": "llama-3-8b", "accelerator": "h100", "devices": "8", "micro_batch": "1", "global_batch": "128",
         "sequence": "8192", "step_s": "9"}  # fmt: skip

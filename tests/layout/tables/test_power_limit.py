@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.power_limit import POWER, TABLE, TIME, Runs, devices
-from pennyweight.layout.tables.rows import Rows
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pennyweight.errors import BadInputError, PennyweightError
-from pennyweight.layout.asking import ask, measured
+from pennyweight.layout.rows import Rows
+from pennyweight.layout.scoring.asking import ask, measured
 from pennyweight.layout.tables.finding import completed, shipped, tables
-from pennyweight.layout.tables.rows import Rows
 
 FILES = {
     "vtrain": "training/train_vtrain_a100.csv",

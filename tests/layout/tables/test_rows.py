@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import BadInputError
-from pennyweight.layout.tables.rows import NoNumberError, Rows
+from pennyweight.layout.rows import NoNumberError, Rows
 
 
 def read(tmp_path, text, name="table.csv", encoding="utf-8"):

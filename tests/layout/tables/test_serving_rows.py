@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.layout.tables.rows import Rows
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.serving import TABLE, TARGETS, calibrated
 from pennyweight.layout.tables.serving_columns import read
 from pennyweight.layout.tables.serving_likeness import columns_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.fit import rounded, rows_of
-from pennyweight.layout.scoring import score
+from pennyweight.layout.scoring.score import score
 from pennyweight.layout.tables.finding import shipped, tables
 
 FITS = files("pennyweight.catalog").joinpath("fits")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.heldout import held_out, line_of
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.finding import kind_of
-from pennyweight.layout.tables.rows import Rows
 from pennyweight.layout.tables.tpu import STEP, TABLE
 
 

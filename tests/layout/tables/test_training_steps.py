@@ -7,9 +7,9 @@ import pytest
 
 from bench.heldout import held_out, line_of
 from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import megatron_published, mpt, nemo, vtrain
 from pennyweight.layout.tables.finding import kind_of
-from pennyweight.layout.tables.rows import Rows
 from pennyweight.layout.tables.steps import STEP
 
 FILES = {

@@ -12,8 +12,8 @@ from pennyweight.layout.emit.launch import Launch, Serve, Train
 
 if TYPE_CHECKING:
     from pennyweight.catalog.offer import Offer
-    from pennyweight.layout.estimating import Estimate
-    from pennyweight.layout.fleet import Serving
+    from pennyweight.layout.plans.estimating import Estimate
+    from pennyweight.layout.serving.fleet import Serving
 
 
 def launch_of_estimate(found: Estimate, *, model: str = "", image: str = "") -> Launch:

@@ -23,7 +23,7 @@ from pennyweight.core.dims import Dims
 from pennyweight.cost.columns import Columns, columns_of
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.errors import BadInputError
-from pennyweight.layout import memory
+from pennyweight.layout.memory import training as memory
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
     Column = NDArray[np.float64]
 

@@ -9,17 +9,17 @@ import numpy as np
 from pennyweight.cost.nearest_model import nearest_model
 from pennyweight.cost.transformer import active_parameters, parameters
 from pennyweight.errors import UnknownNameError
-from pennyweight.layout.services import BYTES, Use, served_of
-from pennyweight.layout.shapes import shape_called
+from pennyweight.layout.energy.services import BYTES, Use, served_of
+from pennyweight.layout.energy.shapes import shape_called
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.accelerators import named, stood_in, unknown
-from pennyweight.layout.tables.rows import Rows
 from pennyweight.layout.tables.standing import joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.serving_energy import Served
-    from pennyweight.layout.shapes import Shape
+    from pennyweight.layout.energy.joules import Served
+    from pennyweight.layout.energy.shapes import Shape
 
 _BITS = {
     "bfloat16": "bf16",

@@ -25,8 +25,8 @@ from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.leaving import predict_left_out
 from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.layout.serving_energy import place
-from pennyweight.layout.serving_watts import ITL, JOULE, POWER, TARGETS, TOKENS, Watts
+from pennyweight.layout.energy.joules import place
+from pennyweight.layout.energy.watts import ITL, JOULE, POWER, TARGETS, TOKENS, Watts
 from pennyweight.layout.tables.energy_columns import completed, labels, problems, services, standing, tokens
 from pennyweight.layout.tables.likeness import nothing, spread_over
 from pennyweight.layout.tables.standing import joined, widened
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.serving_energy import Served
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.energy.joules import Served
+    from pennyweight.layout.rows import Rows
 
     Numbers = NDArray[np.float64]
 

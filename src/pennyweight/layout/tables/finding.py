@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pennyweight.errors import BadInputError, CorruptError, UnknownNameError
-from pennyweight.layout.tables.rows import Rows
+from pennyweight.layout.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

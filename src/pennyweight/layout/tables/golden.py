@@ -20,7 +20,7 @@ import numpy as np
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.process import Part, Process
 from pennyweight.errors import BadInputError
-from pennyweight.layout import memory
+from pennyweight.layout.memory import training as memory
 from pennyweight.layout.tables import golden_arguments as arguments
 from pennyweight.layout.tables import golden_settings as settings
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 _TARGETS = {"peak_byte": "mem_max_allocated_bytes", "held_byte": "mem_allocated_bytes_max"}
 # Extra bytes per logit, beside two in half precision and four of the loss: what two ways of making them also keep.

@@ -12,7 +12,7 @@ from pennyweight.cost.columns import Columns, columns_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 
 # Words of a case's name that say what no column says.

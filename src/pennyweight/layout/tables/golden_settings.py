@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pennyweight.layout.memory import Setting
+from pennyweight.layout.memory.training import Setting
 from pennyweight.layout.tables.golden_arguments import family_of, given, said
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
     Column = NDArray[np.float64]
 

@@ -14,13 +14,13 @@ import numpy as np
 from pennyweight.core.dims import Dims
 from pennyweight.cost.nearest_model import nearest_model
 from pennyweight.errors import UnknownNameError
-from pennyweight.layout.cases import Models
 from pennyweight.layout.tables.standing import joined
+from pennyweight.layout.timing.cases import Models
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 OFF = 0.2  # how far off rows are beside all else where their sizes are not said, of logarithms
 SIZES = ("layers", "hidden", "heads", "ffn", "vocab", "seq_len")

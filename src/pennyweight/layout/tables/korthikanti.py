@@ -18,8 +18,8 @@ from pennyweight.cost.columns import Columns, columns_of
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.nearest_model import known_model
 from pennyweight.errors import BadInputError
-from pennyweight.layout import memory
-from pennyweight.layout.activations import in_flight, kept_per_layer
+from pennyweight.layout.memory import training as memory
+from pennyweight.layout.memory.activations import in_flight, kept_per_layer
 from pennyweight.layout.tables.likeness import nothing, spread_over
 from pennyweight.layout.tables.standing import widened
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 _GIB = 2**30
 _SEQ = 2048

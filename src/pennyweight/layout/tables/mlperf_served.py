@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog.accelerators import Accelerator
     from pennyweight.cost.learn.process import Columns
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 # Mean tokens of a prompt and of an answer in the data set of the benchmark, roughly: where learning starts.
 _LENGTHS = {

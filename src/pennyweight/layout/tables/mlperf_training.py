@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
     Numbers = NDArray[np.float64]
 

@@ -23,21 +23,21 @@ from pennyweight.core.dims import Dims
 from pennyweight.cost.learn.process import Part
 from pennyweight.cost.nearest_model import Nearest, nearest_model
 from pennyweight.errors import UnknownNameError
-from pennyweight.layout.cases import Cases, Layouts, Machines, Models
-from pennyweight.layout.fitted import Prior, Recipe
-from pennyweight.layout.rates import machine
-from pennyweight.layout.stack import STACK
 from pennyweight.layout.tables.accelerators import named, standing_in, stood_in, unknown
 from pennyweight.layout.tables.standing import joined
 from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of
 from pennyweight.layout.tables.table import Learnt, Table
+from pennyweight.layout.timing.cases import Cases, Layouts, Machines, Models
+from pennyweight.layout.timing.fitted import Prior, Recipe
+from pennyweight.layout.timing.rates import machine
+from pennyweight.layout.timing.stack import STACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 # Models are few: fitting stacks within each fold did worse, so they were set by hand, by the error on models left out.
 # That error therefore flatters them; experts with the stack of everything else were off by 15.5% instead of 11.7%.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, final
 
 import numpy as np
 
+from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import serving
 from pennyweight.layout.tables.finding import shipped
-from pennyweight.layout.tables.rows import Rows
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from pennyweight.catalog.accelerators import accelerator
 from pennyweight.core.layout import Layout
 from pennyweight.cost.hf_config import dims_of
 from pennyweight.errors import BadInputError, PennyweightError
-from pennyweight.layout.cases import Cases, Layouts, Machines, Models
 from pennyweight.layout.correction import Correction, apply, learn
-from pennyweight.layout.rates import machine
 from pennyweight.layout.tables import nemo
 from pennyweight.layout.tables.finding import shipped
 from pennyweight.layout.tables.steps import STEP, Asked, Reading, Steps, names
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
+from pennyweight.layout.timing.cases import Cases, Layouts, Machines, Models
+from pennyweight.layout.timing.rates import machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.core.dims import Dims
-    from pennyweight.layout.rates import Machine
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
+    from pennyweight.layout.timing.rates import Machine
 
 _NEEDED = ("devices", "micro_batch", "global_batch", "sequence")
 _DEGREES = ("tp", "pp", "cp", "ep", "chunks")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pennyweight.layout.tables.rows import NoNumberError
+from pennyweight.layout.rows import NoNumberError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 _DEGREES = ("tp", "pp", "dp", "cp")
 _DEVICES = ("devices", "n_gpus")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.cost.learn.process import Columns
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
     Numbers = NDArray[np.float64]
 

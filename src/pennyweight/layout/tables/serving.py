@@ -21,7 +21,7 @@ from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.cost.learn.process import Process
 from pennyweight.cost.transformer import forward_flop
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.layout.passes import experts_hit, weight_byte, weights_of
+from pennyweight.layout.serving.passes import experts_hit, weight_byte, weights_of
 from pennyweight.layout.tables.serving_columns import Read, read
 from pennyweight.layout.tables.serving_learning import Physics, likely
 from pennyweight.layout.tables.serving_likeness import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
     Floats = NDArray[np.float64]
     Columns = dict[str, NDArray[Any]]

@@ -10,14 +10,14 @@ import numpy as np
 
 from pennyweight.catalog.accelerators import accelerator
 from pennyweight.errors import BadInputError, UnknownNameError
-from pennyweight.layout.fleet import BYTE, ENGINES, Fleet, Pool, Serving, fleet_of
+from pennyweight.layout.serving.fleet import BYTE, ENGINES, Fleet, Pool, Serving, fleet_of
 from pennyweight.layout.tables.serving_models import dims_of, family_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.core.dims import Dims
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 _QUANT = {"fp4": "nvfp4", "int4_wo": "int4", "int8_wo": "int8", "bfloat16": "bf16", "float16": "fp16"}
 _QUANT |= {"fp8_static": "fp8", "w4a16_mxfp4": "mxfp4", "w4a8_mxfp4_mxfp8": "mxfp4", "w4afp8": "int4"}

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pennyweight.errors import CorruptError
-from pennyweight.layout.additive import Additive
-from pennyweight.layout.serving import DECODE, FIRST, decode_values, first_values, settle
+from pennyweight.layout.serving.additive import Additive
+from pennyweight.layout.serving.closed_loop import DECODE, FIRST, decode_values, first_values, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.fleet import Fleet
+    from pennyweight.layout.serving.fleet import Fleet
     from pennyweight.layout.tables.serving_columns import Read
 
     Floats = NDArray[np.float64]

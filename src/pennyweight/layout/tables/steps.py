@@ -9,18 +9,18 @@ import numpy as np
 
 from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.layout.fitted import Fitted, Sample
 from pennyweight.layout.tables.standing import widened
 from pennyweight.layout.tables.table import Forecast, Learnt
+from pennyweight.layout.timing.fitted import Fitted, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.cases import Cases
-    from pennyweight.layout.fitted import Recipe
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
+    from pennyweight.layout.timing.cases import Cases
+    from pennyweight.layout.timing.fitted import Recipe
 
     Floats = NDArray[np.float64]
     Texts = NDArray[np.str_]

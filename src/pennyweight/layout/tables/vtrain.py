@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from pennyweight.cost.learn.process import Part
-from pennyweight.layout.cases import Cases, Layouts, Machines
-from pennyweight.layout.fitted import Prior, Recipe
-from pennyweight.layout.rates import machine
-from pennyweight.layout.stack import STACK
 from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.gpt import OFF, models, told_of
 from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, recompute_of
 from pennyweight.layout.tables.table import Learnt, Table
+from pennyweight.layout.timing.cases import Cases, Layouts, Machines
+from pennyweight.layout.timing.fitted import Prior, Recipe
+from pennyweight.layout.timing.rates import machine
+from pennyweight.layout.timing.stack import STACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pennyweight.layout.tables.rows import Rows
+    from pennyweight.layout.rows import Rows
 
 # Megatron of 2021 and 2022 on A100: attention is not fused, and communication hides behind nothing.
 _MEGATRON = STACK.changed(

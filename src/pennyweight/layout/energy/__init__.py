@@ -1,0 +1,1 @@
+"""Joules and watts: of tokens served, of devices under a limit."""

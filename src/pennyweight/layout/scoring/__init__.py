@@ -1,0 +1,1 @@
+"""How far predictions are off on tables of measurements, and moving them by rows of your own."""

@@ -1,0 +1,220 @@
+"""From measured rows of one's own to a file that moves every later prediction, and back.
+
+A kind of table that knows a way of its own to learn from a few rows (`tables.finding.own_way`) keeps these rows in the
+file; every other kind keeps a `Correction` per target.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pennyweight.catalog.reading import toml_of
+from pennyweight.errors import BadInputError, PennyweightError, StorageError
+from pennyweight.layout.correction import Correction, apply, learn
+from pennyweight.layout.rows import Rows
+from pennyweight.layout.scoring.score import score
+from pennyweight.layout.tables.finding import completed, kind_named, kind_of, own_way, shipped
+from pennyweight.layout.tables.table import Learnt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pennyweight.layout.tables.table import Forecast, Table
+
+_MOST_ROWS = 200  # kept of a kind that learns from them in its own way: it does so again whenever the file is read
+_HEAD = (
+    "# How measured rows of your own differ from what pennyweight predicts, per kind of table and target:\n"
+    "# measured = predicted * exp(offset), 90% of rows within exp(± t(0.95, freedom) * hypot(deviation, doubt)).\n"
+)
+_SQLITE = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What rows of one kind taught: where they are from and when, a correction per target, or the rows themselves."""
+
+    source: str
+    when: str
+    corrections: Mapping[str, Correction] = field(default_factory=lambda: MappingProxyType({}))
+    rows: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected(Learnt):
+    """What ships, with corrections of some targets."""
+
+    learnt: Learnt
+    corrections: Mapping[str, Correction]
+
+    def predict(self, rows: Rows) -> Mapping[str, Forecast]:
+        """A forecast of every target, moved where it has a correction."""
+        told = self.learnt.predict(rows)
+        moved = {name: apply(told[name], each) for name, each in self.corrections.items() if name in told}
+        return {**told, **moved}
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-compatible copy."""
+        return {"corrections": {name: each.to_dict() for name, each in self.corrections.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was taught, by kind of table; an immutable value that is kept as TOML."""
+
+    kinds: Mapping[str, Taught]
+
+    def learnt(self, kind: str) -> Learnt:
+        """What ships for a kind, moved as its rows taught; as it ships, if none did."""
+        taught, learnt = self.kinds.get(kind), shipped(kind)
+        if taught is None:
+            return learnt
+        way = own_way(kind_named(kind))
+        if taught.rows is not None and way is not None:
+            return way(learnt, taught.rows)
+        return Corrected(learnt, taught.corrections)
+
+    def with_kind(self, kind: str, taught: Taught) -> Self:
+        """The same, where a kind was taught anew."""
+        return replace(self, kinds={**self.kinds, kind: taught})
+
+    def text(self) -> str:
+        """As TOML."""
+        parts = [_HEAD]
+        for kind, taught in sorted(self.kinds.items()):
+            parts.append(f"\n[{kind}]\nsource = {_quoted(taught.source)}\nwhen = {_quoted(taught.when)}\n")
+            for target, each in taught.corrections.items():
+                lines = [f"{name} = {value!r}" for name, value in each.to_dict().items()]
+                parts.append("\n".join(["", f"[{kind}.targets.{target}]", *lines, ""]))
+            if taught.rows is not None:
+                columns = {name: [str(text) for text in each] for name, each in taught.rows.columns.items()}
+                lines = [f"{_quoted(name)} = [{', '.join(map(_quoted, each))}]" for name, each in columns.items()]
+                parts.append("\n".join(["", f"[{kind}.rows]", *lines, ""]))
+        return "".join(parts)
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`; all of it appears, or nothing."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(self.text(), encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            raise StorageError(
+                f"The calibration cannot be kept at {path}: {error.strerror}.",
+                "give a file in a folder you may write to.",
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote; a file that is none is refused."""
+        try:
+            return cls({kind: _taught(kind, body) for kind, body in toml_of(path).items()})
+        except PennyweightError as error:
+            if isinstance(error, BadInputError) and str(path) not in error.problem:
+                raise BadInputError(f"{path} is no calibration: {error.problem}", error.fix) from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a table taught, and what became of its rows.
+
+    So many were `used`; others, by line, were `left_out` for want of a measurement or prediction, and why. `misfits`
+    are the lines by target that differ too much from the others.
+    """
+
+    kind: str
+    taught: Taught
+    used: int
+    left_out: tuple[tuple[int, str], ...]
+    misfits: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def learn_own(path: Path, name: str | None = None) -> Lesson:
+    """Learn from a table of one's own, of the kind `name`, which is by default the one its columns tell.
+
+    Raises `BadInputError` for a ledger, for columns of no kind, and where no row can be compared with its prediction.
+    """
+    _refuse_ledger(path)
+    rows = Rows.read(path)
+    kind = kind_named(name) if name else kind_of(rows)
+    scored = score(rows, kind=kind)
+    targets = {each.name: each for each in scored.targets if each.told.any()}
+    used = np.any([each.told for each in scored.targets], axis=0)
+    left = tuple((int(rows.lines[at]), str(scored.notes[at]) or "nothing was measured") for at in np.flatnonzero(~used))
+    if not targets:
+        raise BadInputError(
+            f"No row of {path} has both a measurement and a prediction.", f"look at line {left[0][0]}: {left[0][1]}."
+        )
+    when, way = f"{datetime.now(UTC):%Y-%m-%d}", own_way(kind)
+    if way is not None:
+        kept = _kept(completed(rows, kind).take(np.flatnonzero(used)), kind)
+        way(shipped(kind.name), kept)  # refuses now what it would refuse later
+        return Lesson(kind.name, Taught(path.name, when, rows=kept), int(used.sum()), left)
+    found = {target: learn(each.measured, each.forecast) for target, each in targets.items()}
+    taught = Taught(path.name, when, {target: correction for target, (correction, _) in found.items()})
+    misfits = {target: tuple(rows.lines[odd].tolist()) for target, (_, odd) in found.items()}
+    return Lesson(kind.name, taught, int(used.sum()), left, misfits)
+
+
+def _kept(rows: Rows, kind: Table) -> Rows:
+    """The rows without the columns that say nothing."""
+    if len(rows) > _MOST_ROWS:
+        raise BadInputError(
+            f"{len(rows)} rows are too many to calibrate {kind.name} with.", f"give at most {_MOST_ROWS}; 10 to 20 do."
+        )
+    said = {name for name, column in rows.columns.items() if np.char.str_len(np.char.strip(column)).any()}
+    return Rows({name: rows.columns[name] for name in rows.columns if name in said | kind.columns}, rows.lines)
+
+
+def _refuse_ledger(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(_SQLITE))
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}.", "check the path.") from error
+    if found == _SQLITE:
+        raise BadInputError(
+            f"{path} is a ledger: it holds whole jobs of one machine, not steps with their model, layout and devices.",
+            "give a CSV of steps or requests; predictions of jobs learn from their ledger by themselves.",
+        )
+
+
+def _taught(kind: str, body: Any) -> Taught:
+    kind_named(kind)
+    if not isinstance(body, dict) or not {"source", "when"} <= body.keys():
+        raise BadInputError(f"{kind} says not what it was learned from.", "calibrate again.")
+    targets, columns = body.get("targets", {}), body.get("rows")
+    if not isinstance(targets, dict) or not all(isinstance(each, dict) for each in targets.values()):
+        raise BadInputError(f"{kind} has targets that are none.", "calibrate again.")
+    if not targets and columns is None:
+        raise BadInputError(f"{kind} has neither targets nor rows.", "calibrate again.")
+    unknown = sorted(targets.keys() - kind_named(kind).targets.keys())
+    if unknown:
+        raise BadInputError(f"{kind} has no target {unknown[0]}.", "calibrate again.")
+    corrections = {name: Correction.from_dict(each) for name, each in targets.items()}
+    return Taught(str(body["source"]), str(body["when"]), corrections, None if columns is None else _rows(columns))
+
+
+def _rows(columns: Any) -> Rows:
+    good = isinstance(columns, dict) and columns and all(isinstance(each, list) for each in columns.values())
+    lengths = {len(each) for each in columns.values()} if good else set()
+    if len(lengths) != 1 or not lengths - {0}:
+        raise BadInputError("The rows of a calibration are no columns of one length.", "calibrate again.")
+    made = {name: np.array([str(text) for text in each], dtype=np.str_) for name, each in columns.items()}
+    return Rows(made, np.arange(2, 2 + lengths.pop()))
+
+
+def _quoted(text: str) -> str:
+    safe = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else " " for each in safe) + '"'

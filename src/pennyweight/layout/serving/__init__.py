@@ -1,0 +1,1 @@
+"""What requests wait for: first tokens, further tokens, queues."""

@@ -1,0 +1,229 @@
+"""Seconds to the first token and per token of deployments under a closed loop of users, with the batch they reach.
+
+Aggregated engines mix chunks of prompts into the iterations that decode: a request's share of everybody's prefill is
+part of its time per token. Disaggregated ones have a pool for each, and whichever is slower holds the other back.
+Where the keys of all users do not fit in memory, requests wait for those that do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pennyweight.cost.transformer import kv_byte
+from pennyweight.layout.serving.additive import Additive, Form, Term, marks_of
+from pennyweight.layout.serving.fleet import ENGINES, Fleet
+from pennyweight.layout.serving.passes import decode_terms, heads_split, prefill_terms, prompt_reads, weight_byte
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Terms = dict[str, Floats]
+
+USABLE = 0.92  # of the memory is given to an engine by default
+RESERVE_BYTE = 4e9  # for activations, graphs and the engine itself
+ACCEPTED = 0.65  # chance that a drafted token is right, given that those before it were
+_ROUNDS = 12  # of the batch and the seconds that follow from each other
+_START_S, _LAUNCH_S, _EXPERT_S, _USER_S, _MOVE_S = 0.025, 300e-6, 18e-6, 3e-4, 0.03
+_BURST, _CROWD, _WAIT, _ROOM = 0.2, 0.8, 0.5, 1.3
+_GENERATIONS = {"h100": "hopper", "h200": "hopper", "gh200": "hopper", "h800": "hopper"}
+_PRECISIONS = ("bf16", "fp8", "nvfp4", "mxfp4", "int4")
+_SYSTEMS = ("h100", "h200", "b200", "b300", "gb200", "gb300")
+
+
+def _terms(spec: dict[str, tuple[float, tuple[str, ...], str]]) -> tuple[Term, ...]:
+    return tuple(Term(name, sd, families, roof) for name, (sd, families, roof) in spec.items())
+
+
+_LATENCY = ("latency", "latency_age")
+_ALL = ("system", "drafted")
+DECODE = Form(
+    _terms(
+        {
+            "weights": (0.15, ("memory", *_ALL), "dense"),
+            "products": (0.25, ("memory", *_ALL), "dense"),
+            "experts": (0.25, ("memory", "moe", *_ALL), "sparse"),
+            "routed": (0.35, ("moe", *_ALL), "sparse"),
+            "keys": (0.25, ("keys", *_ALL), "attention"),
+            "scores": (0.5, ("keys", *_ALL), "attention"),
+            "layers": (0.3, ("latency", *_ALL), ""),
+            "moe_layers": (0.3, ("latency", "moe", *_ALL), ""),
+            "latent": (0.4, ("latency", *_ALL), ""),
+            "linear": (0.5, ("latency", *_ALL), ""),
+            "dp": (0.6, ("links", *_ALL), ""),
+            "reduce": (0.3, ("links", *_ALL), ""),
+            "reduce_log": (0.6, ("links", *_ALL), ""),
+            "reduce_byte": (0.4, ("links", *_ALL), ""),
+            "send_byte": (0.6, ("links", *_ALL), ""),
+            "step": (0.5, ("host", *_ALL), ""),
+            "requests": (0.6, ("host", *_ALL), ""),
+            "routing": (0.8, ("moe", *_ALL), ""),
+            "p_products": (0.2, ("prefill", "system"), ""),
+            "p_routed": (0.4, ("prefill", "moe", "system"), ""),
+            "p_scores": (0.3, ("prefill", "system"), ""),
+            "p_reduce": (0.4, ("prefill", "system"), ""),
+            "p_elements": (0.5, ("prefill", "system"), ""),
+            "p_routing": (0.6, ("prefill", "moe", "system"), ""),
+        }
+    ),
+    {
+        "latency": (0.2, (*(f"engine={each}" for each in ENGINES), "generation=hopper")),
+        "memory": (0.12, tuple(f"gemm={each}" for each in _PRECISIONS)),
+        "keys": (0.2, tuple(f"engine={each}" for each in ENGINES)),
+        "host": (0.3, (*(f"engine={each}" for each in ENGINES), "generation=hopper")),
+        "links": (0.25, (*(f"engine={each}" for each in ENGINES), "generation=hopper")),
+        "moe": (
+            0.22,
+            (
+                *(f"engine={each}" for each in ENGINES),
+                *(f"moe={each}" for each in _PRECISIONS),
+                "generation=hopper",
+                "spread=experts",
+            ),
+        ),
+        "prefill": (
+            0.22,
+            (*(f"engine={each}" for each in ENGINES), *(f"gemm={each}" for each in _PRECISIONS), "generation=hopper"),
+        ),
+        "system": (0.07, tuple(f"system={each}" for each in _SYSTEMS)),
+        "drafted": (1.0, ("drafted=yes",)),
+    },
+)
+_STACK = (*(f"engine={each}" for each in ENGINES), "generation=hopper")
+FIRST = Form(
+    _terms(
+        {
+            "start": (0.6, ("engine",), ""),
+            "experts": (0.6, ("routes",), ""),
+            "launch": (0.6, ("engine",), ""),
+            "turn": (0.4, ("engine",), ""),
+            "users": (0.6, ("engine",), ""),
+            "groups": (0.6, ("groups",), ""),
+            "read": (0.3, ("prefill", "drafted"), "dense"),
+            "p_products": (0.25, ("prefill", "drafted", "gemm"), "dense"),
+            "read_experts": (0.3, ("prefill", "drafted"), "sparse"),
+            "p_routed": (0.35, ("prefill", "drafted", "moe"), "sparse"),
+            "p_scores": (0.3, ("prefill", "drafted"), ""),
+            "p_reduce": (0.4, ("prefill", "drafted"), ""),
+            "p_elements": (0.5, ("prefill", "drafted"), ""),
+            "p_routing": (0.6, ("prefill", "drafted"), ""),
+            "full": (0.4, ("full",), ""),
+            "move": (0.6, ("apart",), ""),
+            "queue": (0.6, ("apart",), ""),
+        }
+    ),
+    {
+        "engine": (0.4, _STACK),
+        "routes": (1.0, _STACK),
+        "groups": (1.0, tuple(f"engine={each}" for each in ENGINES)),
+        "prefill": (0.25, _STACK),
+        "gemm": (0.25, tuple(f"gemm={each}" for each in _PRECISIONS)),
+        "moe": (0.25, tuple(f"moe={each}" for each in _PRECISIONS)),
+        "full": (0.3, tuple(f"engine={each}" for each in ENGINES)),
+        "apart": (0.4, tuple(f"engine={each}" for each in ENGINES)),
+        "drafted": (0.25, ("drafted=yes",)),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a closed loop settles to (n,): requests decoded together per group, and what fits there.
+
+    `step_s` is one iteration without prefill, `prompt_s` what one prompt adds to the pool that prefills, `tpot_s` the
+    time per token of a request.
+    """
+
+    batch: Floats
+    capacity: Floats
+    step_s: Floats
+    prompt_s: Floats
+    tpot_s: Floats
+
+
+def settle(fleet: Fleet, decode: Additive) -> Load:
+    """Find the batch and the seconds per token that follow from each other."""
+    fits = capacity(fleet)
+    prompt_s = _sum(decode, prefill_terms(fleet.prefilling()), fleet)
+    rate = fleet.p_workers * fleet.p_adp / np.maximum(prompt_s, 1e-9)
+    batch = np.minimum(fleet.batch, fits)
+    for _ in range(_ROUNDS):
+        step_s = _sum(decode, _decode(fleet, batch), fleet)
+        tpot_s = step_s + (1 - fleet.apart) * batch * prompt_s / fleet.output
+        fed = np.where(fleet.apart > 0, rate * fleet.output * tpot_s / (fleet.workers * fleet.adp), np.inf)
+        wanted = np.minimum(np.minimum(fleet.batch, fits), np.maximum(fed, 1e-3))
+        batch = np.where(fleet.apart > 0, np.sqrt(batch * wanted), wanted)
+    return Load(batch, fits, step_s, prompt_s, tpot_s)
+
+
+def capacity(fleet: Fleet) -> Floats:
+    """How many requests (n,) of one attention group the memory holds keys for, besides the weights."""
+    free = fleet.memory_byte * USABLE - RESERVE_BYTE - weight_byte(fleet)
+    each = kv_byte(fleet.model, fleet.prompt + 0.6 * fleet.output, fleet.kv_byte) / heads_split(fleet)
+    return np.asarray(np.maximum(np.maximum(free, 0.02 * fleet.memory_byte) / each, 1.0))
+
+
+def decode_values(fleet: Fleet, batch: Floats) -> Terms:
+    """Terms and marks (n,) of `DECODE`, which add up to the seconds per token at this batch."""
+    shared = (1 - fleet.apart) * batch / fleet.output
+    prompts = {name: each * shared for name, each in prefill_terms(fleet.prefilling()).items()}
+    return {**_decode(fleet, batch), **prompts, **marks(fleet)}
+
+
+def first_values(fleet: Fleet, load: Load) -> Terms:
+    """Terms and marks (n,) of `FIRST`, which add up to the seconds to the first token."""
+    d, apart, first = fleet.model, fleet.apart, fleet.prefilling()
+    fetched = kv_byte(d, fleet.prompt, fleet.kv_byte) / fleet.tp / np.minimum(fleet.net_byte_s, fleet.link_byte_s)
+    answer_s = fleet.output * load.tpot_s
+    ahead = np.where(apart > 0, fleet.concurrency / (fleet.p_workers * fleet.p_adp), load.batch)
+    prompts = {name: each * (1 + _BURST * ahead**_CROWD) for name, each in prefill_terms(first).items()}
+    return {
+        **prompts,
+        **prompt_reads(first),
+        "start": np.full(len(fleet), _START_S),
+        "experts": d.moe_layers * d.experts**_CROWD * _EXPERT_S,
+        "launch": d.layers * _LAUNCH_S,
+        "turn": (1 - apart) * load.step_s,
+        "users": fleet.concurrency * _USER_S,
+        "groups": (fleet.adp > 1) * load.step_s * fleet.adp,
+        "full": np.maximum(fleet.batch / (load.capacity * _ROOM) - 1, 0.0) * answer_s * _WAIT,
+        "move": apart * (_MOVE_S + fetched),
+        "queue": apart * np.maximum(ahead * load.prompt_s - answer_s, 0.0),
+        **marks(fleet),
+    }
+
+
+def marks(fleet: Fleet) -> Terms:
+    """Marks (n,) of what a deployment is: engine, generation, precisions, system."""
+    generation = np.array([_GENERATIONS.get(str(name), "") for name in fleet.system])
+    spread = np.where((fleet.ep > 1) & (fleet.model.experts > 0), "experts", "")
+    gemm, moe = (np.where(each == "fp8_block", "fp8", each) for each in (fleet.gemm, fleet.moe))
+    return {
+        **marks_of("engine", fleet.engine, ENGINES),
+        **marks_of("generation", generation, ("hopper",)),
+        **marks_of("gemm", gemm, _PRECISIONS),
+        **marks_of("moe", moe, _PRECISIONS),
+        **marks_of("system", fleet.system, _SYSTEMS),
+        **marks_of("spread", spread, ("experts",)),
+        **marks_of("drafted", np.where(fleet.drafts > 0, "yes", ""), ("yes",)),
+    }
+
+
+def accepted(drafts: Floats) -> Floats:
+    """Tokens (n,) that one step makes: one, and drafts as long as they are right (a geometric series)."""
+    return np.asarray((1 - ACCEPTED ** (drafts + 1)) / (1 - ACCEPTED))
+
+
+def _decode(fleet: Fleet, batch: Floats) -> Terms:
+    made = accepted(fleet.drafts)
+    context = fleet.prompt + fleet.output / 2
+    return {name: each / made for name, each in decode_terms(fleet, batch, context).items()}
+
+
+def _sum(decode: Additive, terms: Terms, fleet: Fleet) -> Floats:
+    """Add up some of the terms of a form; those missing are nothing."""
+    absent = {term.name: np.zeros(len(fleet)) for term in decode.form.terms if term.name not in terms}
+    return decode.add_up({**absent, **terms, **marks(fleet)})
