@@ -11,7 +11,7 @@ from pennyweight.core.look import Look
 from pennyweight.core.plan import Plan
 from pennyweight.core.run import Run
 from pennyweight.core.score import Floor, Score, Slack, higher_is_better
-from pennyweight.core.spec import DataSpec, Form, Kind, Op, ServeSpec, Spec, Task, TrainSpec
+from pennyweight.core.spec import DataSpec, Form, Kind, Op, Regular, ServeSpec, Spec, Task, TeamSpec, TrainSpec
 from pennyweight.core.work import Work
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Op",
     "Phase",
     "Plan",
+    "Regular",
     "Run",
     "Score",
     "ServeSpec",
@@ -43,6 +44,7 @@ __all__ = [
     "Spec",
     "Stage",
     "Task",
+    "TeamSpec",
     "TrainSpec",
     "Trial",
     "Verdict",

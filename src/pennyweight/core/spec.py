@@ -91,12 +91,46 @@ class DataSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Regular:
+    """What holds weights and gradients in bounds; zero means it is not done.
+
+    `l1` is the penalty on the sum of absolute weights, `smoothing` the share of each label spread over all classes,
+    `dropout` the probability that replaces that of the network's own dropout layers. `clip_norm` bounds the norm of the
+    whole gradient, `clip_value` each of its numbers, `max_norm` the norm of the weights into each unit. `ema` is the
+    decay per step of the moving average of the weights that is kept in the end.
+    """
+
+    l1: float = 0.0
+    smoothing: float = 0.0
+    dropout: float = 0.0
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+    max_norm: float = 0.0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSpec:
+    """Who trains together: `workers` processes, how they agree (`sync`), and how gradients are packed (`compress`).
+
+    `sync` is "each" (every step), "local:H" (weights averaged every H steps), "diloco:H" (with an outer momentum) or
+    "async:S" (a parameter server, at most S steps stale). `compress` names gradient compressors joined by "+", such as
+    "powersgd:2+bf16"; the empty text sends float32.
+    """
+
+    workers: int = 1
+    sync: str = "each"
+    compress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSpec:
     """How the model is trained: `epochs` passes over the data in mini-batches of `batch`.
 
-    `schedule` is "constant", "onecycle" or "cosine"; `patience` is the number of evaluations without progress after
-    which training stops (None: never early); `precision` is that of the products ("float32" or "bfloat16", with weights
-    kept in float32). For estimators that fit in one go, `epochs` is 1.
+    `schedule` is "constant", "onecycle", "cosine" or "wsd" (warm-up, stable, decay); in the share `warmup` of all steps
+    the rate climbs. The weights change after `accumulate` mini-batches. `patience` is the number of evaluations without
+    progress after which training stops (None: never early); `precision` is that of the products ("float32", "bfloat16"
+    or "float16", with weights kept in float32). For estimators that fit in one go, `epochs` is 1.
     """
 
     epochs: float = 1.0
@@ -107,6 +141,12 @@ class TrainSpec:
     schedule: str = "constant"
     patience: int | None = None
     precision: str = "float32"
+    momentum: float = 0.9
+    nesterov: bool = False
+    warmup: float = 0.0
+    accumulate: int = 1
+    regular: Regular = field(default_factory=Regular)
+    team: TeamSpec = field(default_factory=TeamSpec)
 
 
 @dataclass(frozen=True, slots=True)
