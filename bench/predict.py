@@ -10,6 +10,7 @@ utilisation, in the domain's own lines).
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from importlib import import_module
 from pathlib import Path
@@ -57,9 +58,15 @@ def main() -> None:
 def figures(found: list[Line]) -> dict[str, float]:
     """Errors and coverages by table, target and split, and how many bars are met."""
     told: dict[str, float] = {}
+    above = ""
     for line in found:
-        key = f"{line.name}_{line.target}_{line.split}".replace(" ", "_")
-        told |= {f"{key}_mape": line.mape, f"{key}_covered": line.covered}
+        indented = line.name.startswith(" ")  # a baseline of the line above it
+        above = above if indented else line.name
+        name = f"{above}, {line.name.strip()}" if indented else line.name
+        key = f"{name}_{line.target}_{line.split}".replace(" ", "_")
+        told[f"{key}_mape"] = line.mape
+        if not math.isnan(line.covered):
+            told[f"{key}_covered"] = line.covered
     barred = [line for line in found if line.wanted is not None]
     met = sum(line.mape <= (line.wanted or 0.0) for line in barred)
     return told | {"bars": len(barred), "bars_met": met}
