@@ -79,7 +79,10 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """The training data: `rows` examples of `row_byte` bytes; `missing`, `duplicates`: shares of such rows."""
+    """The training data: `rows` examples of `row_byte` bytes; `missing`, `duplicates`: shares of such rows.
+
+    `shape` is that of one input, such as (1, 28, 28); empty if it is not known.
+    """
 
     rows: int
     row_byte: float
@@ -88,6 +91,7 @@ class DataSpec:
     missing: float = 0.0
     duplicates: float = 0.0
     scaled: bool = False
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def data_spec(rows: Arrays, task: Task, classes: int) -> DataSpec:
     """Measure the training rows: how many, how large, which share is missing or double, whether x is scaled."""
     x, y = rows.x, rows.y
     row_byte = (x.nbytes + y.nbytes) / len(rows)
-    return DataSpec(len(rows), row_byte, task, classes, _missing(x), _duplicates(x, y), _scaled(x))
+    shape = tuple(x.shape[1:])
+    return DataSpec(len(rows), row_byte, task, classes, _missing(x), _duplicates(x, y), _scaled(x), shape)
 
 
 def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
