@@ -63,8 +63,8 @@ def main() -> None:
 
 def landmarks(folder: Path, seed: int) -> float:
     """Train on the first 12,000 images, with other landmarks for every seed; the share of test images that is right."""
-    from pennyweight.train.landmarks import LandmarkMachine, Settings, one_hot
-    from pennyweight.train.orientations import Orientations
+    from pennyweight.cost.learn.landmarks import LandmarkMachine, Settings, one_hot
+    from pennyweight.cost.learn.orientations import Orientations
 
     rows = np.sort(np.random.default_rng(seed).permutation(ROWS + ROWS // 4)[:ROWS])
     x, y = first(folder, "x_train", ROWS + ROWS // 4)[rows], first(folder, "y_train", ROWS + ROWS // 4)[rows]

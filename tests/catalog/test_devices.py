@@ -4,6 +4,7 @@ import pytest
 
 from pennyweight.catalog import home, load_device, machine, this_cpu
 from pennyweight.catalog.devices import identity
+from pennyweight.cost.calibrate import save_machine
 from pennyweight.errors import BadInputError, UnknownNameError
 
 DEVICES = ("generic-cpu", "amd-zen2", "amd-zen3", "amd-zen4", "amd-zen5", "intel-skylake", "arm-neoverse-n1")
@@ -93,6 +94,33 @@ def test_a_device_file_that_is_none_is_refused(tmp_path, body):
     file = tmp_path / "device.toml"
     file.write_text(body)
     with pytest.raises(BadInputError):
+        load_device(str(file))
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"pace_s": {"arrays": 0.0}}, "pace_s"),
+        ({"pace_s": {"arrays": float("nan")}}, "pace_s"),
+        ({"flop_s": {"float32": 1e9, "int8": -1.0}}, "flop_s"),
+        ({"op_s": {"torch": -1e-6}}, "op_s"),
+        ({"idle_w": float("inf")}, "idle_w"),
+    ],
+    ids=str,
+)
+def test_a_figure_that_cannot_be_is_named(changed, named):
+    with pytest.raises(BadInputError, match=f"in {named}, which cannot be") as said:
+        replace(load_device("generic-cpu"), **changed)
+    assert "pennyweight calibrate" in said.value.fix
+
+
+def test_a_pace_of_zero_written_by_hand_is_refused_where_the_file_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("PENNYWEIGHT_HOME", str(tmp_path))
+    device = replace(load_device("generic-cpu"), pace_s={"arrays": 2e-4})
+    file = save_machine(device)
+    assert machine().pace_s == {"arrays": 2e-4}
+    file.write_text(file.read_text().replace("0.0002", "0"))
+    with pytest.raises(BadInputError, match=r"machine\.toml: .* in pace_s"):
         load_device(str(file))
 
 

@@ -38,7 +38,7 @@ def run(name: str, device: str) -> dict[str, float]:
     work = TrainWork(model(of), 1e12, sequence, batch, "fp8" if "fp8" in name else "bf16")
     site = Site.usual(accelerator(device))
     field = Field.of(work, [layout.devices], site.domain, Choices.of(replace(layout, precision=work.precision)))
-    whole, high = weighing.held(field.total, field.spread, work, site.device)
+    whole, high = weighing.held(field.total, field.spread, site.device)
     step_s = field.timed(site, "megatron")
     return {"step_s": float(step_s[0, 0]), "byte": float(whole[0, 0]), "high_byte": float(high[0, 0])}
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from pennyweight.cost.learn.landmarks import LandmarkMachine, Settings, one_hot
+from pennyweight.cost.learn.orientations import Orientations
 from pennyweight.errors import BadInputError
-from pennyweight.train.landmarks import LandmarkMachine, Settings, one_hot
-from pennyweight.train.orientations import Orientations
 
 
 def _rings(rows, seed=0):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pennyweight.train.landmarks import LandmarkMachine
-from pennyweight.train.orientations import Orientations
+from pennyweight.cost.learn.landmarks import LandmarkMachine
+from pennyweight.cost.learn.orientations import Orientations
 
 if TYPE_CHECKING:
     import torch

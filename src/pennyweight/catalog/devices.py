@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import sys
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pennyweight.catalog.reading import table_of, toml_of
 from pennyweight.errors import BadInputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _RATES = ("float32", "bfloat16", "int8")
 _GENERIC = "generic-cpu"
@@ -53,8 +54,20 @@ class Device:
                 f"The device {self.name} has a rate, power or size that is not above zero.",
                 "give flop_s.float32, hbm_byte_s, busy_w, memory_byte and cores.",
             )
+        self._check("flop_s", self.flop_s.values(), least=sys.float_info.min)
+        self._check("pace_s", self.pace_s.values(), least=sys.float_info.min)  # it is divided by
+        for name, found in (("idle_w", [self.idle_w]), ("call_s", self.call_s.values()), ("op_s", self.op_s.values())):
+            self._check(name, found, least=0.0)
         if not self.source:
             raise BadInputError(f"Nothing says where the figures of {self.name} are from.", "fill in its source.")
+
+    def _check(self, name: str, figures: Iterable[float], least: float) -> None:
+        wrong = next((each for each in figures if not least <= each < math.inf), None)
+        if wrong is not None:
+            raise BadInputError(
+                f"The device {self.name} has the figure {wrong:g} in {name}, which cannot be.",
+                "correct it or take its line out, or measure again with `pennyweight calibrate`.",
+            )
 
     def rate(self, precision: str) -> float:
         """FLOP per second of one core in `precision`; without a figure of its own, that of float32."""
@@ -152,5 +165,7 @@ def _device_of_toml(path: Path) -> Device:
         raise UnknownNameError.of("field of a device", wrong, known)
     try:
         return Device(**body)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error.problem}", error.fix) from error
     except (TypeError, AttributeError) as error:
         raise BadInputError(f"{path} does not describe a device: {error}.", f"give {', '.join(known[:9])}.") from error

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pennyweight.catalog.grids import PUE
+
 app = typer.Typer()
 
 Update = Annotated[
@@ -106,7 +108,7 @@ def energy(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
     precision: Annotated[str, typer.Option(help="Of the weights: bf16, fp8, mxfp4 …")] = "bf16",
     replicas: Annotated[int, typer.Option(help="Data-parallel replicas of attention.", min=1)] = 1,
     grid: Annotated[str, typer.Option(help="Whose electricity: world, a country (deu), or a kind (wind).")] = "world",
-    pue: Annotated[float, typer.Option(help="What the building takes for each joule of the devices.", min=1.0)] = 1.2,
+    pue: Annotated[float, typer.Option(help="What the building takes for each joule of the devices.", min=1.0)] = PUE,
     json: Json = False,
 ) -> None:
     """Say what serving a model takes: joules per token, watts, and carbon per 1,000 tokens, each with an interval."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import say, say_json, say_table, shout
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pennyweight.cli.launching import Told
+    from pennyweight.layout.plans.estimating import Estimate
     from pennyweight.layout.plans.renting import Terms
     from pennyweight.layout.plans.spreading import Choices
     from pennyweight.layout.plans.training import TrainWork
 
 _SHOWN_SHARE = 0.001
+_AROUND, _SHOWN_AROUND = 8, 8  # times as many devices are looked at for a report, and so many ways are drawn large
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,42 @@ class Asked:
 
 def tell_estimate(trained: Trained, asked: Asked, told: Told) -> None:
     """Tell what it costs, and write the report and the launch file that are asked for."""
-    from pennyweight.cli.launching import tell_launch
+    from pennyweight.cli.calibrated import STEPS, calibration_of, say_calibration
+    from pennyweight.cli.launching import check_target, launch_file
     from pennyweight.layout.plans.estimating import estimate
     from pennyweight.report.costs import estimate_facts
 
+    check_target(told.emit, "train")
     count, name = cluster(asked.on)
-    found = estimate(trained.work(), name, count, asked.choices, asked.terms)
+    terms = replace(asked.terms, calibration=calibration_of(told.calibration))
+    found = estimate(trained.work(), name, count, asked.choices, terms)
+    launch = launch_file(found, told.emit) if told.emit else None
     facts = estimate_facts(found)
     if told.report is not None:
         from pennyweight.report.plan_page import write_plan
 
-        write_plan(facts, told.report)
+        write_plan(facts | {"around": _around(found, terms)}, told.report)
     if told.json:
         say_json(facts)
     else:
         show(facts)
+        say_calibration(terms.calibration, told.calibration, STEPS)
         if told.report is not None:
             say(f"The report is in {told.report}.")
-    if told.emit is not None:
-        tell_launch(found, told.emit, json=told.json)
+    if launch is not None:
+        launch.tell(json=told.json)
+
+
+def _around(found: Estimate, terms: Terms) -> dict[str, Any] | None:
+    """What other numbers of these devices would take, as the facts of a plan; None where nobody sells them."""
+    from pennyweight.layout.plans.planning import Limits, plan_train
+    from pennyweight.report.costs import plan_facts
+
+    if found.rented.offer is None:
+        return None
+    most = Limits(most_devices=_AROUND * found.devices)
+    plan = plan_train(found.work, most, [found.accelerator], found.rented.spare, terms)
+    return plan_facts(plan, _SHOWN_AROUND) if plan.front else None
 
 
 def cluster(text: str) -> tuple[int, str]:
@@ -96,8 +115,14 @@ def show(facts: dict[str, Any]) -> None:
     _show_memory(facts)
     if not facts["fits"]:
         shout("It may not fit: see pennyweight fit for what would help, or leave the layout open.")
+    say_near(facts["nearest"])
     for line in facts["said"]:
         say(f"Assumed: {line}.")
+
+
+def say_near(text: str) -> None:
+    """Say which measured run is nearest, and whether that is far."""
+    say(f"{text[:1].upper()}{text[1:]}.")
 
 
 def _show_step(facts: dict[str, Any]) -> None:

@@ -28,6 +28,13 @@ Report = Annotated[Path | None, typer.Option("--report", help="Also write an HTM
 Emit = Annotated[
     str | None, typer.Option("--emit", help="Also write a launch file: torchrun, slurm, kubernetes, skypilot or vllm.")
 ]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        help="What `calibrate SOURCE` wrote. Default: mine.toml, if it is there; none: as shipped.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of tables.")]
 
 
@@ -54,6 +61,7 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     spot: Annotated[bool, typer.Option("--spot", help="Spare machines, which may be taken away.")] = False,
     grid: Grid = None,
     stack: Stack = "megatron",
+    calibration: Calibration = None,
     report: Report = None,
     emit: Emit = None,
     json: Json = False,
@@ -80,7 +88,7 @@ def estimate(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     fixed = Choices.fixed({name: value for name, value in degrees.items() if value is not None}, recompute)
     terms = Terms(cloud=cloud, region=region, spare=spot, grid=grid, stack=stack)
     trained = Trained(model, tokens, sequence or 0, global_batch or 0, precision)
-    tell_estimate(trained, Asked(on, fixed, terms), Told(report, emit, json))
+    tell_estimate(trained, Asked(on, fixed, terms), Told(report, emit, json, calibration))
 
 
 @plan.command("train")
@@ -109,6 +117,7 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
     region: Region = None,
     grid: Grid = None,
     stack: Stack = "megatron",
+    calibration: Calibration = None,
     top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
     report: Report = None,
     emit: Emit = None,
@@ -125,7 +134,8 @@ def plan_train(  # ruff: ignore[too-many-arguments] - one parameter per option i
 
     trained = Trained(model[0], tokens, sequence or 0, global_batch or 0, precision)
     bounds = Bounds(deadline, budget, most_devices, [*(on or ()), *model[1:]], spot, top)
-    tell_plan(trained, bounds, Terms(cloud=cloud, region=region, grid=grid, stack=stack), Told(report, emit, json))
+    terms = Terms(cloud=cloud, region=region, grid=grid, stack=stack)
+    tell_plan(trained, bounds, terms, Told(report, emit, json, calibration))
 
 
 @plan.command("serve")
@@ -152,7 +162,13 @@ def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option i
     ] = None,
     cloud: Cloud = None,
     region: Region = None,
+    prefix_hit: Annotated[float, typer.Option(help="Share of every prompt that is found in the prefix cache.")] = 0.0,
+    draft: Annotated[
+        str, typer.Option(help="Tokens guessed ahead: accept=0.7,tokens=3, and model=NAME if another model guesses.")
+    ] = "",
+    calibration: Calibration = None,
     top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
+    report: Report = None,
     emit: Emit = None,
     json: Json = False,
 ) -> None:
@@ -164,4 +180,5 @@ def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option i
     from pennyweight.cli.planning_serving import Among, Asked, tell_serving
 
     among = Among(on or (), engine or (), precision or (), model[1:], spot, cloud, region)
-    tell_serving(model[0], Asked(slo, trace, rate, prompt, output), among, Told(None, emit, json), top)
+    asked = Asked(slo, trace, rate, prompt, output, prefix_hit, draft)
+    tell_serving(model[0], asked, among, Told(report, emit, json, calibration), top)

@@ -17,40 +17,65 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How an answer is given: as one JSON object or as tables, and which files are written beside it."""
+    """How an answer is given: as one JSON object or as tables, and which files are written beside it.
+
+    `calibration` is the file of what measured rows of one's own taught, where one is named.
+    """
 
     report: Path | None = None
     emit: str | None = None
     json: bool = False
+    calibration: Path | None = None
 
     def __post_init__(self) -> None:
         check_target(self.emit)
 
 
-def check_target(target: str | None) -> None:
-    """Refuse a target that is not there before anything is computed; none is fine."""
+def check_target(target: str | None, kind: str = "") -> None:
+    """Refuse a target that is not there, or starts nothing of a `kind`, before anything is computed; none is fine."""
     if target is not None:
-        from pennyweight.layout.emit import load
+        from pennyweight.layout.emit import check_kind, load
 
         load(target)
+        if kind:
+            check_kind(target, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFile:
+    """A launch file that can be written: its target, its text and where it goes."""
+
+    target: str
+    text: str
+    path: Path
+
+    def tell(self, *, json: bool = False) -> Path:
+        """Write it, and say where it is, but not in JSON."""
+        from pennyweight.store.disk import put
+
+        put(self.path, self.text.encode(), "the launch file")
+        if not json:
+            say(f"The launch file for {self.target} is {self.path}.")
+        return self.path
+
+
+def launch_file(found: Estimate | TrainPlan | Launch, target: str, output: Path | None = None) -> LaunchFile:
+    """The launch file of an estimate, of the cheapest way of a plan, or of a launch.
+
+    It is made before anything is told, so that a launch that is impossible is refused first. Without `output` it goes
+    to the current folder, named by what it starts.
+    """
+    from pennyweight.layout.emit import emit, load
+
+    launch = _launch(found)
+    return LaunchFile(target, emit(target, launch), output or Path(f"{launch.slug}{load(target).suffix}"))
 
 
 def tell_launch(
     found: Estimate | TrainPlan | Launch, target: str, output: Path | None = None, *, json: bool = False
 ) -> Path:
-    """Write the launch file of an estimate, of the cheapest way of a plan, or of a launch; say where, but not in JSON.
-
-    Without `output` it is in the current folder, named by what it starts. Returns where it is.
-    """
-    from pennyweight.layout.emit import emit, load
-    from pennyweight.store.disk import put
-
-    launch = _launch(found)
-    path = output or Path(f"{launch.slug}{load(target).suffix}")
-    put(path, emit(target, launch).encode(), "the launch file")
-    if not json:
-        say(f"The launch file for {target} is {path}.")
-    return path
+    """Write the launch file of `launch_file`, say where it is (but not in JSON), and return that."""
+    return launch_file(found, target, output).tell(json=json)
 
 
 def _launch(found: Estimate | TrainPlan | Launch) -> Launch:

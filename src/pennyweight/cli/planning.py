@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import say, say_json, say_table
@@ -46,11 +47,15 @@ class Bounds:
 
 def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, told: Told) -> None:
     """Tell the front of dollars against days; nothing within the limits is an error that says by how little."""
-    from pennyweight.cli.launching import tell_launch
+    from pennyweight.cli.calibrated import STEPS, calibration_of, say_calibration
+    from pennyweight.cli.launching import check_target, launch_file
     from pennyweight.layout.plans.planning import plan_train
     from pennyweight.report.costs import plan_facts
 
+    check_target(told.emit, "train")
+    terms = replace(terms, calibration=calibration_of(told.calibration))
     plan = plan_train(trained.work(), bounds.limits(), bounds.accelerators(), bounds.spare, terms)
+    launch = launch_file(plan, told.emit) if told.emit and plan.front else None
     facts = plan_facts(plan, bounds.top)
     if told.report is not None:
         from pennyweight.report.plan_page import write_plan
@@ -61,17 +66,27 @@ def tell_plan(trained: Trained, bounds: Bounds, terms: Terms, told: Told) -> Non
     if not plan.front:
         raise OverBudgetError(
             f"There is no way to train {plan.work.dims.name} within these limits. {' '.join(plan.why)}",
-            "give a longer --deadline, a larger --budget or more --max-devices.",
+            _fix(plan.limits, fits="fits nowhere" not in plan.why[0]),
         )
     if not told.json:
         _show(facts)
+        say_calibration(terms.calibration, told.calibration, STEPS)
         if told.report is not None:
             say(f"The report is in {told.report}.")
-    if told.emit is not None:
-        tell_launch(plan, told.emit, json=told.json)
+    if launch is not None:
+        launch.tell(json=told.json)
+
+
+def _fix(limits: Limits, *, fits: bool) -> str:
+    """What to change of what was given."""
+    if not fits:
+        return "allow more --max-devices, devices with more memory (--on), shorter sequences or fewer bits."
+    given = {"a longer --deadline": limits.deadline_s, "a larger --budget": limits.budget_usd}
+    return f"give {' or '.join(what for what, most in given.items() if isfinite(most))}, or more --max-devices."
 
 
 def _show(facts: dict[str, Any]) -> None:
+    from pennyweight.cli.estimating import say_near
     from pennyweight.report.costs import layout_words
 
     work, shown = facts["work"], facts["shown"]
@@ -83,6 +98,7 @@ def _show(facts: dict[str, Any]) -> None:
         for each in shown
     ]
     say_table("What nothing beats in both dollars and days", heads, rows, (0, 2, 4, 7))
+    say_near(f"the cheapest: {shown[0]['nearest']}")
     say(f"{len(shown)} of {len(facts['front'])} ways on the front; {facts['configurations']:,} were considered.")
     say("Whether so many machines are to be had is for their seller to say.")
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.errors import BadInputError, OverBudgetError
 from pennyweight.units import money, seconds, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pennyweight.cli.launching import Told
+    from pennyweight.layout.deployments.ahead import Ahead
     from pennyweight.layout.deployments.choices import Wanted
     from pennyweight.layout.deployments.plan import Demand, ServedWay, ServePlan
     from pennyweight.layout.deployments.rent import Market
     from pennyweight.layout.emit import Launch
 
-_COUNTED = ("held", "goodput_s", "used", "running", "usd_hour", "usd_output", "usd_token", "byte", "outside")
-_ENDS = ("value", "low", "high")
+_STARTED = "vllm"  # by launch files
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class Asked:
     rate: float | None
     prompt: int | None
     output: int | None
+    prefix_hit: float = 0.0
+    draft: str = ""
+
+    def ahead(self) -> Ahead:
+        """What spares work: a share of prompts in the cache, tokens guessed ahead."""
+        from pennyweight.layout.deployments.ahead import Ahead
+
+        return Ahead.read(self.draft, self.prefix_hit)
 
     def demand(self) -> Demand:
         """The same as arrivals; a rate beside a trace is that at which its requests then come."""
@@ -70,15 +78,22 @@ class Among:
         more = [each for each in self.words if each not in ENGINES and each not in BYTE]
         return Market.open(_apart([*self.on, *more]), spare=self.spare, cloud=self.cloud, region=self.region)
 
-    def wanted(self, model: str, demand: Demand, usual: Sequence[str]) -> Wanted:
-        """The model, precisions and engines, without any the `usual` ones."""
+    def wanted(self, model: str, demand: Demand, ahead: Ahead, emit: str | None) -> Wanted:
+        """The model, precisions and engines; without any, all of them, or that which launch files start."""
         from pennyweight.cost.hf_config import dims_of
         from pennyweight.layout.deployments.choices import PRECISIONS, Wanted
         from pennyweight.layout.serving.fleet import BYTE, ENGINES
 
         engines = _apart([*self.engines, *(each for each in self.words if each in ENGINES)])
         precisions = _apart([*self.precisions, *(each for each in self.words if each in BYTE)])
-        return Wanted(dims_of(model), demand.prompt, demand.output, engines or usual, precisions or PRECISIONS)
+        if emit and _STARTED not in (engines or ENGINES):
+            raise BadInputError(
+                f"Launch files start {_STARTED}, not {' or '.join(engines)}.",
+                f"plan with --engine {_STARTED}, or without --emit.",
+            )
+        usual = (_STARTED,) if emit else ENGINES
+        precise = precisions or PRECISIONS
+        return Wanted(dims_of(model), demand.prompt, demand.output, engines or usual, precise, ahead)
 
 
 def tell_serving(model: str, asked: Asked, among: Among, told: Told, top: int) -> None:
@@ -86,74 +101,55 @@ def tell_serving(model: str, asked: Asked, among: Among, told: Told, top: int) -
 
     Launch files start vLLM: where one is asked for, the plan is for that engine unless others are named.
     """
-    from pennyweight.cli.launching import tell_launch
+    from pennyweight.cli.calibrated import SERVED, calibration_of, say_calibration
+    from pennyweight.cli.launching import check_target, launch_file
     from pennyweight.layout.deployments.plan import plan_serve
-    from pennyweight.layout.serving.fleet import ENGINES
     from pennyweight.layout.serving.objectives import Slo
+    from pennyweight.report.serving_costs import serving_facts
 
+    check_target(told.emit, "serve")
     slo, demand = Slo.read(asked.slo), asked.demand()
-    wanted = among.wanted(model, demand, ("vllm",) if told.emit else ENGINES)
-    plan = plan_serve(wanted, demand, slo, among.market())
+    wanted = among.wanted(model, demand, asked.ahead(), told.emit)
+    calibration = calibration_of(told.calibration)
+    plan = plan_serve(wanted, demand, slo, among.market(), calibration)
+    launch = launch_file(_launch(plan, plan.cheapest), told.emit) if told.emit and plan.cheapest else None
+    facts = serving_facts(plan, top)
+    if told.report is not None:
+        from pennyweight.report.serving_page import write_serving
+
+        write_serving(facts, told.report)
     if told.json:
-        say_json(facts_of(plan, top))
+        say_json(facts)
     if plan.cheapest is None:
         raise OverBudgetError(plan.why, plan.fix)
     if not told.json:
         _show(plan, top)
-    if told.emit:
-        tell_launch(_launch(plan, plan.cheapest), told.emit, json=told.json)
-
-
-def facts_of(plan: ServePlan, top: int) -> dict[str, Any]:
-    """The plan as JSON has it, `top` ways of its front."""
-    demand = plan.demand
-    return {
-        "model": plan.model.name,
-        "requests": {"rate_s": demand.rate_s, "prompt_tokens": demand.prompt, "output_tokens": demand.output},
-        "slo": [{"what": each.what, "most_s": each.most_s, "percent": each.percent} for each in plan.slo.limits],
-        "considered": plan.considered,
-        "front": [_way(each) for each in plan.front[:top]],
-        "why": plan.why,
-    }
-
-
-def _way(way: ServedWay) -> dict[str, Any]:
-    served, offer = way.serving, way.rent.offer
-    return {
-        "engine": served.engine,
-        "accelerator": served.accelerator.name,
-        "precision": served.gemm,
-        "cache": served.kv,
-        "tp": served.decode.tp,
-        "attention_dp": served.decode.attention_dp,
-        "ep": served.decode.expert_parallel,
-        "requests_at_once": int(served.concurrency),
-        "replicas": way.replicas,
-        "devices": way.devices * way.replicas,
-        "machines": {
-            "count": way.rent.machines,
-            "cloud": offer.cloud,
-            "region": offer.region,
-            "instance": offer.instance,
-            "spare": way.rent.spare,
-        },
-        **{name: getattr(way, name) for name in _COUNTED},
-        **{name: dict(zip(_ENDS, getattr(way, name), strict=True)) for name in ("ttft_s", "tpot_s", "joule_token")},
-    }
+        say_calibration(calibration, told.calibration, SERVED)
+        if told.report is not None:
+            say(f"The report is in {told.report}.")
+    if launch is not None:
+        launch.tell(json=told.json)
 
 
 def _show(plan: ServePlan, top: int) -> None:
     demand, shown = plan.demand, plan.front[:top]
     come = f"{demand.rate_s:.3g} requests a second of {demand.prompt:,.0f} tokens in and {demand.output:,.0f} out"
     say(f"Serving {plan.model.name}: {come} on average; at most {', '.join(map(str, plan.slo.limits))}")
-    heads = ["$/M out", "an hour", "per token", "90% interval", "first token", "90% interval", "J/token", "replicas"]
+    heads = ["$/M out", "a month", "per token", "90% interval", "first token", "90% interval", "J/token", "replicas"]
     rows = [_row(each) for each in shown]
     say_table("What nothing beats in both dollars and seconds per token", [*heads, "each", "machines"], rows, range(8))
+    best = plan.front[0]
+    say(
+        f"The cheapest, with 90% intervals: {_span(usd, best.usd_million)} per million tokens of answers, "
+        f"{_span(money, best.usd_month)} a month, {_span(_joule, best.joule_token)} per token."
+    )
     say(
         f"{len(shown)} of {len(plan.front)} ways on the front; {plan.considered:,} ways to run a replica fit in memory."
     )
     if shown[0].outside:
         say(f"The cheapest is unlike what was measured: {shown[0].outside}.")
+    for line in plan.said:
+        say(f"Assumed: {line}.")
     say("Fewer bits may cost quality: measure it, or ask for --precision bf16.")
 
 
@@ -164,13 +160,21 @@ def _row(way: ServedWay) -> list[str]:
     spare = ", spare" if way.rent.spare else ""
     return [
         usd(way.usd_output),
-        money(way.usd_hour),
+        money(way.usd_month[0]),
         *(text for ends in (way.tpot_s, way.ttft_s) for text in _figures(ends)),
         f"{way.joule_token[0]:.2g}",
         f"{way.replicas:,}",
         f"{served.engine} {served.gemm} tp {pool.tp}{spread}, {served.concurrency:.0f} at once",
         f"{way.rent.machines:,} × {offer.cloud} {offer.instance} ({devices}), {offer.region}{spare}",
     ]
+
+
+def _span(tell: Callable[[float], str], ends: tuple[float, float, float]) -> str:
+    return f"{tell(ends[0])} ({tell(ends[1])} to {tell(ends[2])})"
+
+
+def _joule(value: float) -> str:
+    return f"{value:.2g} J"
 
 
 def _figures(ends: tuple[float, float, float]) -> tuple[str, str]:
@@ -180,7 +184,8 @@ def _figures(ends: tuple[float, float, float]) -> tuple[str, str]:
 def _launch(plan: ServePlan, way: ServedWay) -> Launch:
     from pennyweight.layout.emit.planned import launch_of_serving
 
-    return launch_of_serving(way.deployed(plan.demand.longest), way.rent.offer, spare=way.rent.spare)
+    draft = plan.ahead.draft.name if plan.ahead.draft else ""
+    return launch_of_serving(way.deployed(plan.demand.longest), way.rent.offer, spare=way.rent.spare, draft=draft)
 
 
 def _apart(given: Sequence[str]) -> list[str]:

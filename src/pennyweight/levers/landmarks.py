@@ -10,8 +10,8 @@ import numpy as np
 from pennyweight.backends.torch_landmarks import network, operators, suited
 from pennyweight.core import YES, Form, Lever, Stage, Task, no
 from pennyweight.cost.count import flop
+from pennyweight.cost.learn.landmarks import LandmarkMachine, Settings, one_hot
 from pennyweight.errors import NoEffectError
-from pennyweight.train.landmarks import LandmarkMachine, Settings, one_hot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

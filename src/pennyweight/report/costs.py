@@ -36,6 +36,8 @@ def estimate_facts(found: Estimate) -> dict[str, Any]:
         "capacity_byte": found.capacity_byte,
         "fits": found.fits,
         "parts_s": dict(found.parts_s),
+        "near": {"run": found.near.run, "reach": found.near.reach, "outside": found.near.outside},
+        "nearest": str(found.near),
         "said": list(found.said),
     }
 

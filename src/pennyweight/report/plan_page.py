@@ -39,15 +39,22 @@ def page(facts: dict[str, Any]) -> str:
         "count": _count,
     }
     environment.globals |= tell
-    environment.filters |= {**tell, "plain": plain, "layout": layout_words, "machines": machines}
+    environment.filters |= {
+        **tell,
+        "plain": plain,
+        "layout": layout_words,
+        "machines": machines,
+        "capitalize_first": _opened,
+    }
     plan = facts if "front" in facts else None
-    ways = facts["shown"] if plan else [facts]
+    ways, around = facts["shown"] if plan else [facts], facts.get("around")
     return environment.from_string(_read("plan.html")).render(
         work=facts["work"],
         plan=plan,
         ways=ways,
         titles=_titles(ways),
-        charts=_charts(plan, ways) if ways else {},
+        around=around,
+        charts=_charts(plan or around, ways) if ways else {},
         parts={key: _names(ways, key) for key in ("parts_s", "memory")},
         sources=_sources(ways),
         said=list(dict.fromkeys(line for each in ways for line in each["said"])),
@@ -90,6 +97,11 @@ def _sources(ways: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _share(share: float) -> str:
     return percent(share, 1)
+
+
+def _opened(text: str) -> str:
+    """As a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def _byte(byte: float) -> str:

@@ -64,6 +64,35 @@ def test_what_is_kept_says_the_same(process):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
+def test_what_is_kept_has_no_measured_value_in_it(process):
+    body = process.to_dict()
+    assert set(body) == {"columns", "weights"}
+    assert body["columns"]["model"] == {"names": ["a", "b", "c"], "at": [0] * 6 + [1] * 6 + [2] * 6}
+    kept = np.array(body["weights"]["at"]) * body["weights"]["step"]
+    np.testing.assert_allclose(kept, process.weights, rtol=1e-3)
+    assert not np.isin(np.round(process.values, 6), np.round(kept, 6)).any()
+
+
+def test_what_is_read_again_can_leave_groups_out_as_well(process):
+    again = Process.restore(PARTS, 0.05, json.loads(json.dumps(process.to_dict())))
+    groups = process.columns["model"]
+    np.testing.assert_allclose(again.left_out(groups)[0], process.left_out(groups)[0], atol=1e-4)
+
+
+def test_weights_that_nearly_cancel_are_kept_with_enough_digits():
+    parts, sizes = (Part(30.0), Part(0.01, (), {"size": 1.0})), np.linspace(0, 5, 400)
+    process = Process(parts, 0.01, {"size": sizes}, 5 + 0.01 * np.sin(sizes))
+    again = Process.restore(parts, 0.01, json.loads(json.dumps(process.to_dict())))
+    np.testing.assert_allclose(again.at(process.columns)[0], process.at(process.columns)[0], rtol=1e-5)
+
+
+def test_what_was_kept_with_its_values_is_still_read(process):
+    columns = {name: each.tolist() for name, each in process.columns.items()}
+    again = Process.restore(PARTS, 0.05, {"columns": columns, "values": process.values.tolist()})
+    for one, other in zip(process.at(process.columns), again.at(process.columns), strict=True):
+        np.testing.assert_allclose(one, other)
+
+
 def test_rows_without_a_value_are_refused():
     with pytest.raises(BadInputError, match="measured rows only"):
         Process(PARTS, 0.05, rows(["a"], [1.0]), np.array([np.nan]))

@@ -159,6 +159,15 @@ def test_a_model_that_fits_nowhere_is_refused_with_what_comes_nearest():
         Choices.of(Wanted(model("deepseek-v3"), 800, 100), {"l4": 8})
 
 
+def test_requests_of_a_trace_that_the_model_cannot_read_are_said():
+    prompt = np.where(np.arange(400) % 4, 100.0, 9000.0)
+    trace = Trace(np.arange(400.0), prompt, np.full(400, 50.0))
+    wanted, market = Wanted(model("llama-3-8b"), 800, 100, ("vllm",)), Market.open(["h100"])
+    plan = plan_serve(wanted, Demand.of_trace(trace), Slo.read("tpot=40ms"), market)
+    assert any("25.00% of the requests are longer than the 8,192 tokens" in line for line in plan.said)
+    assert not any("longer than" in line for line in planned().said)
+
+
 def test_a_precision_that_no_device_has_is_refused():
     with pytest.raises(BadInputError, match="do not match"):
         Choices.of(Wanted(model("llama-3-8b"), 800, 100, precisions=("nvfp4",)), {"h100": 8})

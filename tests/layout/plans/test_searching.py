@@ -44,7 +44,7 @@ def test_the_best_is_the_least_of_those_that_fit():
     work = TrainWork(model("llama-3-8b"), 1e12)
     field = Field.of(work, [8, 16, 64], 8)
     best = field.best(SITE, "megatron")
-    _, high = weighing.held(field.total, field.spread, work, H100)
+    _, high = weighing.held(field.total, field.spread, H100)
     usable = np.where(field.spread.legal & (high <= H100.memory_byte), field.timed(SITE, "megatron"), np.inf)
     for at, devices in enumerate(best.devices):
         mine = usable[field.spread.rows["devices"] == devices]
@@ -71,7 +71,7 @@ def test_where_nothing_fits_no_step_ends_and_the_least_is_said():
 def test_bytes_agree_with_what_fit_says_of_one_layout():
     work = TrainWork(model("llama-3-8b"), 1e12, 8192, 4096)
     field = Field.of(work, [16], 8, Choices(pp=(1, 2, 4), chunks=(1,), micro_batch=(1,)))
-    whole, high = weighing.held(field.total, field.spread, work, H100)
+    whole, high = weighing.held(field.total, field.spread, H100)
     rows, tricks = np.nonzero(field.spread.legal)
     for row, trick in zip(rows, tricks, strict=True):
         alone = predict(Wish(work.dims, field.spread.layout(row, trick, "bf16"), Training(8192)), H100)

@@ -142,3 +142,12 @@ def test_a_pool_of_nothing_is_refused():
 def test_a_thousand_deployments_are_settled_in_one_go():
     fleet = fleet_of([BASE, SPARSE]).take(np.arange(2).repeat(500))
     assert len(settle(fleet, DECODED).tpot_s) == 1000
+
+
+def test_prompts_of_users_who_begin_at_once_wait_for_half_of_those_before_them():
+    users = np.array([4.0, 24.0, 44.0])
+    fleet = fleet_of([replace(BASE, prompt=8192.0, output=64.0, concurrency=each) for each in users])
+    load = settle(fleet, DECODED)
+    cold, steady = (first_values(fleet, load, each)["p_products"] for each in (1.0, 0.0))
+    assert np.allclose(cold / steady, 1 + np.minimum(load.batch, users) / 20)
+    assert np.allclose(steady, steady[0])

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bench.heldout import held_out, line_of
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.energy.watts import ITL, JOULE, POWER, TOKENS
 from pennyweight.layout.rows import Rows
@@ -39,6 +40,14 @@ def split(rows):
 
 def test_the_table_is_known_by_its_columns(rows):
     assert kind_of(rows) is TABLE
+
+
+def test_joules_of_models_never_seen_are_within_a_tenth_and_intervals_hold(rows):
+    served = rows.take(rows.number("energy_per_token_joules") > 0)
+    line = line_of(("", JOULE, "model"), held_out(TABLE, served, "model", 5)[JOULE], 0.1)
+    assert line.rows > 500
+    assert line.mape <= 0.1
+    assert 0.85 <= line.covered <= 0.95
 
 
 def test_joules_of_a_model_never_seen_are_close(split):

@@ -1,11 +1,13 @@
 """Published memory: how wrong predictions of cases never seen are, and that nothing called fitting ran out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench.heldout import folds_of, held_out, line_of
+from bench.heldout_memory import arithmetic
 from pennyweight.errors import BadInputError
 from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables import bigscience, golden, korthikanti
@@ -40,6 +42,16 @@ def test_the_published_formulas_are_met_within_half_a_percent(read):
         assert line.rows
         assert line.mape < 0.005
         assert line.covered == 1
+
+
+def test_what_is_met_as_published_is_called_exact_and_has_no_coverage(read):
+    for target, found in held_out(korthikanti.TABLE, read[korthikanti], "model").items():
+        line = arithmetic(target, found)
+        assert line.name.endswith(", exact")
+        assert np.isnan(line.covered)
+        off = arithmetic(target, replace(found, value=1.1 * found.value))
+        assert off.name == korthikanti.TABLE.name
+        assert np.isfinite(off.covered)
 
 
 def test_what_the_driver_showed_is_within_a_tenth(read):

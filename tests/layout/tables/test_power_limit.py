@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bench.heldout_energy import limits, power_limits
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.power_limit import POWER, TABLE, TIME, Runs, devices
@@ -60,6 +61,39 @@ def test_what_is_learned_is_kept_and_read_again(rows):
     np.testing.assert_allclose(again.predict(rows)[POWER].value, learnt.predict(rows)[POWER].value, rtol=1e-3)
     with pytest.raises(CorruptError, match="fit them again"):
         TABLE.restore({"processes": {}})
+
+
+def test_a_device_never_measured_has_an_interval_of_its_own(rows):
+    known = Rows({**rows.columns, "gpu": devices(rows)}, rows.lines)
+    learnt = TABLE.learn(known)
+    strange = Rows({**rows.columns, "gpu": np.full(len(rows), "l4")}, rows.lines)
+    for name in (TIME, POWER):
+        alike, other = learnt.abroad.factor(name, np.array(["p100", "l4"]))
+        assert alike == 1
+        assert 0 < other < 3
+    told = learnt.predict(strange)[TIME]
+    assert all(told.outside)
+
+
+def test_intervals_hold_on_a_device_left_out(rows):
+    known = Rows({**rows.columns, "gpu": devices(rows)}, rows.lines)
+    left = known.text("gpu") == "p100"
+    told, measured = TABLE.learn(known.take(~left)).predict(known.take(left)), TABLE.measured(known.take(left))
+    asked = np.isfinite(measured[TIME])
+    for name in (TIME, POWER):
+        inside = (told[name].low <= measured[name]) & (measured[name] <= told[name].high)
+        assert inside[asked].mean() > 0.7
+
+
+def test_limits_chosen_for_networks_and_devices_left_out_cost_little_more_than_the_best(samples):
+    found = {(line.target, line.split): line for line in limits(power_limits(samples))}
+    for split in TABLE.splits:
+        assert found["regret, 10% slower", split].rows > 200
+        assert 0 <= found["regret, 10% slower", split].mape < 0.04
+        assert 0 <= found["beyond 10% slower", split].mape < 0.02
+        assert found["regret, any time", split].mape < 0.08
+        for name in (TIME, POWER):
+            assert 0.85 <= found[name, split].covered <= 0.95
 
 
 def test_one_network_alone_teaches_nothing(rows):

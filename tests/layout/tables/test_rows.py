@@ -84,3 +84,44 @@ def test_bytes_that_are_no_text_are_refused(tmp_path, body):
 def test_one_long_field_does_not_make_all_others_long(tmp_path):
     rows = read(tmp_path, "a,b\n" + "1," + "x" * 5000 + "\n" + "2,y\n" * 100)
     assert rows.columns["a"].itemsize < 10
+
+
+SPELT = ["tp,global_batch", "TP,GLOBAL_BATCH", "Tp,Global Batch", '" tp ","global-batch"']
+
+
+@pytest.mark.parametrize("head", SPELT)
+def test_a_column_is_found_however_it_is_spelt(tmp_path, head):
+    rows = read(tmp_path, f"{head}\n2,64\n")
+    assert rows.number("global_batch")[0] == 64
+    assert {"tp", "global_batch"} <= rows.columns.keys()
+    assert rows.blanked("tp").number("tp")[0] == 2
+    assert list(rows.columns) == [each.strip(' "') for each in head.split(",")]
+
+
+def test_of_two_spellings_the_exact_one_is_meant(tmp_path):
+    rows = read(tmp_path, "TP,tp\n1,2\n")
+    assert rows.number("tp")[0] == 2
+    assert rows.number("TP")[0] == 1
+
+
+@pytest.mark.parametrize("above", ["\n\n", "# made by hand\n", ";;\n", "\n# a remark\n\n"])
+def test_what_is_above_the_header_is_passed_over(tmp_path, above):
+    rows = read(tmp_path, f"{above}tp;pp\n1;2\n")
+    assert rows.number("pp").tolist() == [2]
+    assert rows.lines.tolist() == [above.count("\n") + 2]
+
+
+def test_a_title_above_the_header_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(BadInputError, match="begin the file with the names of its columns"):
+        read(tmp_path, "Steps of May\ntp,pp\n1,2\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path, encoding):
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    assert read(tmp_path, f"{mark}tp|grün\n1|x\n", encoding=encoding).text("grün").tolist() == ["x"]
+
+
+def test_a_number_with_commas_is_refused_with_how_to_write_it(tmp_path):
+    with pytest.raises(NoNumberError, match=r"write it like 1234\.5"):
+        read(tmp_path, 'a\n"1,024"\n').number("a")

@@ -9,7 +9,8 @@ from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.rows import Rows
 from pennyweight.layout.tables.serving import TABLE, TARGETS, calibrated
 from pennyweight.layout.tables.serving_columns import read
-from pennyweight.layout.tables.serving_likeness import columns_of
+from pennyweight.layout.tables.serving_learning import usual_shares
+from pennyweight.layout.tables.serving_likeness import columns_of, least_off
 
 PLAIN = {
     "id": "x_c16_cfg1",
@@ -109,12 +110,58 @@ def test_a_model_in_no_catalog_is_answered_from_dimensions_the_row_gives(learnt)
 
 
 def test_an_unknown_model_is_not_answered_and_the_others_are(learnt):
-    told = learnt.predict(table({"model_path": "nobody/nothing-1t"}, {}))["tpot_s"]
+    told = learnt.predict(table({"model_path": "nobody/nothing"}, {}))["tpot_s"]
     assert np.isnan(told.value[0])
     assert "no model named" in told.outside[0]
     assert told.value[1] > 0
     with pytest.raises(BadInputError, match="No row"):
-        learnt.predict(table({"model_path": "nobody/nothing-1t"}))
+        learnt.predict(table({"model_path": "nobody/nothing"}))
+
+
+def test_a_model_or_a_device_in_no_catalog_is_stood_in_for_less_surely(learnt):
+    told = learnt.predict(table({}, {"model_path": "nobody/nothing-70b"}, {"system": "H100X"}))["tpot_s"]
+    assert "stands in" not in told.outside[0]
+    assert "stands in for nobody/nothing-70b" in told.outside[1]
+    assert "h100 stands in for H100X" in told.outside[2]
+    wide = told.high / told.low
+    assert wide[1:].min() > 1.3 * wide[0]
+    assert told.value[1:] == pytest.approx(told.value[0], rel=0.4)
+
+
+@pytest.mark.parametrize("name", ["TRT-LLM", "tensorrt-llm", "TensorRT_LLM", "trtllm"])
+def test_an_engine_is_known_in_any_spelling(name):
+    known = read(table({"backend": name}, {"backend": "vLLM", "precision": "FP8"}, {"backend": "SGLang"}))
+    assert known.fleet.engine.tolist() == ["trtllm", "vllm", "sglang"]
+    assert known.release[0].startswith("trtllm|")
+
+
+def test_fractions_among_given_dimensions_stay_fractions():
+    given = {"layers": "80", "hidden": "8192", "heads": "64", "ffn": "28672", "vocab": "128256", "index_kept": "0.25"}
+    assert read(table({"model_path": "me/mine", **given})).fleet.model.index_kept[0] == 0.25
+
+
+def test_what_is_no_number_costs_only_its_own_row():
+    known = read(table({}, {"concurrency": "many"}, {"tp_size": "two"}))
+    assert known.at.tolist() == [0]
+    assert "'many' in column concurrency" in known.why[1]
+    assert "'two' in column tp_size" in known.why[2]
+
+
+def test_all_users_beginning_at_once_wait_longer_for_the_first_token_alone(learnt):
+    at_once = {"silicon_data_source": "source_file=2026-04-06.csv; silicon_concurrency=64; measured=2026-01-02"}
+    known = read(table(at_once))
+    cold, warm = (learnt.physics.seconds(known.fleet, each) for each in (1.0, 0.3))
+    assert known.cold[0] == 1
+    assert cold[1] > 1.2 * warm[1]
+    assert cold[0] == warm[0]
+
+
+def test_no_release_before_2026_is_taken_to_draft():
+    path = {"model_path": "deepseek-ai/DeepSeek-R1", "backend": "trtllm"}
+    dates = ("2025-11-02", "2026-02-02")
+    rows = table(*({**path, "silicon_data_source": f"mine; silicon_concurrency=16; measured={day}"} for day in dates))
+    early, late = usual_shares(read(rows))
+    assert early < 0.1 < late
 
 
 def test_endings_that_say_a_precision_do_not_hide_the_model():
@@ -161,6 +208,24 @@ def test_what_was_learnt_is_small_and_restored_from_json(learnt, published):
         assert again[target].outside.tolist() == told.outside.tolist()
     with pytest.raises(CorruptError, match="fit it again"):
         TABLE.restore({"physics": {}})
+
+
+def test_the_constant_that_is_off_least_in_percent_is_below_the_median_of_a_long_tail():
+    errors = np.array([0.0, 0.1, 0.3, 1.5, 2.5, 3.0])
+    tried = np.linspace(-1, 3, 4001)
+    off = [np.abs(np.exp(each - errors) - 1).mean() for each in tried]
+    assert least_off(errors, np.ones(6)) == pytest.approx(tried[int(np.argmin(off))], abs=1e-3)
+    assert least_off(errors, np.ones(6)) < np.median(errors)
+
+
+def test_a_stall_of_a_few_rows_of_ones_own_does_not_move_the_others(learnt):
+    users = [str(4 * 2**at) for at in range(5)]
+    ttft_ms = 1e3 * learnt.predict(table(*({"concurrency": each} for each in users)))["ttft_s"].value
+    stalled = [
+        {"concurrency": users[at], "silicon_ttft_ms": f"{ttft_ms[at] * (20 if at > 2 else 1)}"} for at in range(5)
+    ]
+    told = calibrated(learnt, table(*stalled)).predict(table({"concurrency": "8"}))["ttft_s"]
+    assert 1e3 * told.value[0] == pytest.approx(ttft_ms[1], rel=0.5)
 
 
 def test_predictions_of_others_are_never_read(published):

@@ -6,7 +6,7 @@ import pytest
 from pennyweight.catalog.accelerators import accelerator
 from pennyweight.catalog.models import model
 from pennyweight.core.layout import Layout
-from pennyweight.cost.transformer import split_parameters
+from pennyweight.cost.transformer import parameters, split_parameters
 from pennyweight.layout.timing import weights
 from pennyweight.layout.timing.cases import Cases, Layouts, Machines, Models
 from pennyweight.layout.timing.rates import machine
@@ -15,11 +15,10 @@ H100 = Machines.one(machine(accelerator("h100")))
 
 
 @pytest.mark.parametrize("name", ["llama-3-70b", "deepseek-v3", "qwen3-235b-a22b", "nemotron-3-nano", "gpt-oss-120b"])
-def test_one_device_holds_the_layers_and_the_embedding(name):
+def test_one_device_alone_holds_the_whole_model(name):
     whole = Cases(Models.one(model(name)), Layouts.of([Layout()]), H100, 4096.0, 8.0)
     body, bank = weights.held(whole)
-    parts = split_parameters(model(name))
-    assert body + bank == pytest.approx(parts.layers + parts.embedding, rel=1e-6)
+    assert body + bank == pytest.approx(parameters(model(name)), rel=1e-6)
 
 
 def test_products_have_the_weights_of_the_layers():

@@ -1,6 +1,7 @@
 """Fitting steps: coefficients that made the data are found again, and intervals hold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,3 +81,23 @@ def test_a_fit_comes_back_from_json(sample):
 def test_a_broken_fit_is_refused(sample):
     with pytest.raises(CorruptError, match="no fit of steps"):
         Fitted.restore(RECIPE, {"stack": {"speed": 1.0}})
+
+
+def test_a_few_wild_rows_hardly_move_their_neighbours(sample):
+    wild = replace(sample, measured_s=sample.measured_s.copy())
+    wild.measured_s[:6] *= 4
+    plain = Recipe(Prior({}, TRUTH), (Part(0.2), Part(0.1, near={"tp": 1.0})), 0.05, ("model",))
+    calm = sample.measured_s[6:]
+    off = {}
+    for bend in (0.0, 1.5):
+        fitted = Fitted.learn(replace(plain, robust=bend), wild)
+        found = fitted.predict(sample.cases, sample.traits)[0][6:]
+        off[bend] = float(np.abs(np.log(found / calm)).mean())
+    assert off[1.5] < 0.7 * off[0.0]
+    assert off[1.5] < 0.03
+
+
+def test_where_no_row_is_wild_robustness_changes_next_to_nothing(sample):
+    asked = sample.cases, sample.traits
+    values = [Fitted.learn(replace(RECIPE, robust=bend), sample).predict(*asked)[0] for bend in (0.0, 3.0)]
+    assert values[1] == pytest.approx(values[0], rel=0.01)

@@ -140,3 +140,35 @@ def test_a_second_on_one_core_is_enough_for_a_million_layouts():
     for piece in pieces:
         step_s(piece)
     assert (time.process_time() - began) / count < 3e-6  # three times what it takes: others run beside the tests
+
+
+def test_products_of_experts_are_slower_than_as_many_plain_ones():
+    cases = timed(Layout(dp=8, ep=8), "qwen3-30b-a3b")
+    plain, grouped = (
+        parts_s(cases, STACK.changed({"grouped": by}))[..., PARTS.index("matmul")].item() for by in (1.0, 2.0)
+    )
+    assert 1.3 * plain < grouped < 2.0 * plain
+    dense = timed(Layout(dp=8), "llama-3-8b")
+    assert step_s(dense, STACK.changed({"grouped": 2.0})) == step_s(dense)
+
+
+def test_talk_of_experts_hides_behind_what_is_computed():
+    cases = timed(Layout(dp=64, ep=64), "deepseek-v3")
+    seen, hidden = (
+        parts_s(cases, STACK.changed({"overlap": by}))[..., PARTS.index("experts")].item() for by in (0.0, 0.9)
+    )
+    assert 0.1 * seen <= hidden < seen
+
+
+def test_experts_that_are_split_are_computed_and_talk_like_split_blocks():
+    whole, split = (timed(Layout(tp=8, ep=ep), "qwen3-235b-a22b", batch=64.0) for ep in (8, 1))
+    assert part(split, "experts") == 0.0 < part(whole, "experts")
+    assert part(split, "tensor_parallel") > part(whole, "tensor_parallel")
+    assert part(split, "optimizer") == pytest.approx(part(whole, "optimizer"))
+
+
+def test_a_recurrence_takes_time_for_what_it_remembers():
+    cases = timed(Layout(), "nemotron-3-nano", batch=8.0)
+    forgetful = replace(cases, model=replace(cases.model, state=0.0 * cases.model.state))
+    assert part(cases, "attention") > 1.1 * part(forgetful, "attention")
+    assert float(timed(Layout(), "llama-3-8b").model.state) == 0.0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pennyweight.cost.learn.leaving import codes_of
+from pennyweight.cost.learn.written import column_of, plain, whole, whole_of
 from pennyweight.errors import BadInputError, CorruptError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     Columns = Mapping[str, NDArray[Any]]
     Said = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-_DIGITS = 6
 _ROWS = 4096  # asked about at once
 
 
@@ -66,12 +66,14 @@ class Process:
     """Values (n,) measured at rows given as columns, of names or of numbers, under the sum of `parts`.
 
     `noise` is the standard deviation of what no column explains. Values are in no unit: take logarithms of ratios.
+    `solved`, where it is known, is `(K + noise²)⁻¹ values` (n,): all that predicting needs beside the columns.
     """
 
     parts: tuple[Part, ...]
     noise: float
     columns: Columns
     values: NDArray[np.float64]
+    solved: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.values) or not np.isfinite(self.values).all():
@@ -92,7 +94,10 @@ class Process:
         return np.asarray(np.linalg.cholesky(self._own), dtype=np.float64)
 
     @cached_property
-    def _weights(self) -> NDArray[np.float64]:
+    def weights(self) -> NDArray[np.float64]:
+        """The weight (n,) of each measured row in what is said of others: `(K + noise²)⁻¹ values`."""
+        if self.solved is not None:
+            return self.solved
         from scipy.linalg import cho_solve
 
         return np.asarray(cho_solve((self._factor, True), self.values), dtype=np.float64)
@@ -114,7 +119,7 @@ class Process:
         mean, explained = np.empty(_length(asked)), np.empty(_length(asked))
         for part in _parted(_length(asked)):
             near = self._near(asked, part)
-            mean[part] = near @ self._weights
+            mean[part] = near @ self.weights
             pulled = solve_triangular(self._factor, near.T, lower=True, overwrite_b=True)
             explained[part] = np.einsum("ij,ij->j", pulled, pulled)
         sd = np.sqrt(np.maximum(self._variance(asked) - explained, 0.0) + self.noise**2)
@@ -130,7 +135,7 @@ class Process:
         for code in range(codes.max() + 1):
             at = np.flatnonzero(codes == code)
             block = np.linalg.inv(self._inverse[np.ix_(at, at)])
-            mean[at] = self.values[at] - block @ self._weights[at]
+            mean[at] = self.values[at] - block @ self.weights[at]
             sd[at] = np.sqrt(np.maximum(np.diag(block), 0.0))
         return mean, sd
 
@@ -143,18 +148,25 @@ class Process:
         return found[places]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-compatible copy of what was measured; the parts are the program's own."""
-        return {
-            "columns": {name: _plain(column) for name, column in self.columns.items()},
-            "values": _plain(self.values),
-        }
+        """A JSON-compatible copy: where rows lie, and the weight of each; not what was measured there.
+
+        Weights are those of the coordinates as they are written; the parts are the program's own.
+        """
+        written = {name: plain(column) for name, column in self.columns.items()}
+        columns = {name: column_of(each) for name, each in written.items()}
+        again = type(self)(self.parts, self.noise, columns, self.values)
+        return {"columns": written, "weights": whole(again.weights)}
 
     @classmethod
     def restore(cls, parts: tuple[Part, ...], noise: float, body: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote, under the same parts."""
+        """What `to_dict` wrote, under the same parts; also of before, when values were written."""
         try:
-            columns = {str(name): np.array(column) for name, column in body["columns"].items()}
-            return cls(parts, noise, columns, np.array(body["values"], dtype=np.float64))
+            columns = {str(name): column_of(column) for name, column in body["columns"].items()}
+            if "weights" not in body:
+                return cls(parts, noise, columns, np.array(body["values"], dtype=np.float64))
+            weights = whole_of(body["weights"])
+            blank = cls(parts, noise, columns, weights)
+            return cls(parts, noise, columns, blank._own @ weights, weights)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"These are no measured rows: {error!r}.", "fit again.") from error
 
@@ -222,9 +234,3 @@ def _parted(count: int) -> list[slice]:
 
 def _length(rows: Columns) -> int:
     return len(next(iter(rows.values())))
-
-
-def _plain(column: NDArray[Any]) -> list[Any]:
-    if column.dtype.kind == "f":
-        return [float(f"{value:.{_DIGITS}g}") for value in column]
-    return [str(value) for value in column]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from pennyweight.catalog.accelerators import accelerator
 from pennyweight.errors import BadInputError, UnknownNameError
-from pennyweight.layout.deployments.rows import rows_of
+from pennyweight.layout.deployments.ahead import PLAIN, Ahead
+from pennyweight.layout.deployments.lessons import Lessons
+from pennyweight.layout.deployments.lines import lines
 from pennyweight.layout.memory import serving as memory_serving
 from pennyweight.layout.memory.remedies import Serving as Memory
 from pennyweight.layout.memory.serving import WEIGHT_BYTE, Setting
-from pennyweight.layout.serving.closed_loop import first_values, settle
-from pennyweight.layout.serving.fleet import BYTE, ENGINES, Pool, Serving, fleet_of
+from pennyweight.layout.serving.fleet import BYTE, ENGINES, Pool, Serving
 from pennyweight.layout.serving.queueing import Server
-from pennyweight.layout.tables.finding import shipped
-from pennyweight.layout.tables.serving_columns import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,35 +25,37 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog.accelerators import Accelerator
     from pennyweight.core.dims import Dims
-    from pennyweight.layout.tables.serving import ServingLearnt
-    from pennyweight.layout.tables.table import Forecast
 
     Floats = NDArray[np.float64]
 
 PRECISIONS = ("bf16", "fp8", "nvfp4")
 AT_ONCE = (8, 16, 32, 64, 128, 256, 512, 1024)  # requests of a replica
 MARGIN = 1.08  # as in `layout.fitting`: an engine plans its own memory
-_UNITS = {"mxfp8": "fp8", "nvfp4": "fp4", "int4": "bf16"}
+_UNITS = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "bf16", "int4": "bf16"}  # where weights are not unpacked first
+# Bytes of a weight: those that memory is counted with, and blocks of 32 four-bit numbers that share a byte of scale.
+WEIGHTS = {"mxfp4": BYTE["mxfp4"], **{name: byte for name, byte in WEIGHT_BYTE.items() if name in BYTE}}
 _VENDORS = {"vllm": ("nvidia", "amd"), "sglang": ("nvidia", "amd"), "trtllm": ("nvidia",)}
 _SPREADS = (1, 2, 4, 8, 16)
-_USUAL_USERS = 16
 _HALF = ("bf16", "fp16")
-_LEAST_S = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A model, what its requests are like on average (tokens of prompt and answer), and what it may run on and in."""
+    """A model, what its requests are like on average (tokens of prompt and answer), and what it may run on and in.
+
+    `ahead` is what spares work: prompts found in a cache, tokens guessed ahead.
+    """
 
     model: Dims
     prompt: float
     output: float
     engines: Sequence[str] = ENGINES
     precisions: Sequence[str] = PRECISIONS
+    ahead: Ahead = PLAIN
 
     def __post_init__(self) -> None:
-        known = [each for each in WEIGHT_BYTE if each in BYTE]
-        for what, given, names in (("engine", self.engines, ENGINES), ("precision", self.precisions, known)):
+        self.ahead.check(self.model)
+        for what, given, names in (("engine", self.engines, ENGINES), ("precision", self.precisions, WEIGHTS)):
             for name in given:
                 if name not in names:
                     raise UnknownNameError.of(what, name, names)
@@ -97,8 +98,8 @@ class Choices:
         )
 
     @classmethod
-    def of(cls, wanted: Wanted, sold: Mapping[str, int]) -> Self:
-        """All ways on accelerators `sold` by name, each with the most devices of one machine.
+    def of(cls, wanted: Wanted, sold: Mapping[str, int], lessons: Lessons | None = None) -> Self:
+        """All ways on accelerators `sold` by name, each with the most devices of one machine, timed as `lessons` say.
 
         Raises `BadInputError` where none fits, naming what comes nearest.
         """
@@ -108,17 +109,26 @@ class Choices:
                 f"Nothing that is rented runs {wanted.model.name} so: engine, accelerator and precision do not match.",
                 "allow more of them: --on, --engine, --precision.",
             )
-        held = held_byte(cases)
+        held = held_byte(cases, wanted.ahead)
         fits = np.array([case.accelerator.memory_byte for case in cases]) * Memory().utilization >= held * MARGIN
         if not fits.any():
             _refuse(wanted, cases, held)
         kept = [case for case, fine in zip(cases, fits.tolist(), strict=True) if fine]
-        return cls(tuple(kept), _at_once(kept), _devices(kept), held[fits], **_lines(kept))
+        timed = lines(kept, lessons or Lessons.of(), wanted.ahead)
+        return cls(tuple(kept), _at_once(kept), _devices(kept), held[fits], **timed)
 
 
-def held_byte(cases: Sequence[Serving]) -> Floats:
-    """Bytes (n,) that a device holds with all requests there, each as long as the average one at its end."""
+def held_byte(cases: Sequence[Serving], ahead: Ahead = PLAIN) -> Floats:
+    """Bytes (n,) that a device holds with all requests there, each as long as the average one at its end.
 
+    A model that guesses ahead is held beside it, with its own keys. Prompts that are found in the cache are counted as
+    if each request had its own.
+    """
+    whole = _held(cases, cases[0].model)
+    return whole if ahead.draft is None else whole + _held(cases, ahead.draft)
+
+
+def _held(cases: Sequence[Serving], model: Dims) -> Floats:
     def column(values: list[Any]) -> Floats:
         return np.array(values, dtype=np.float64)
 
@@ -127,15 +137,10 @@ def held_byte(cases: Sequence[Serving]) -> Floats:
         context=column([case.prompt + case.output for case in cases]),
         tp=column([case.decode.tp for case in cases]),
         ep=column([case.decode.expert_parallel for case in cases]),
-        weight_byte=column([WEIGHT_BYTE[case.gemm] for case in cases]),
-        cache_byte=column([WEIGHT_BYTE[case.kv] for case in cases]),
+        weight_byte=column([WEIGHTS[case.gemm] for case in cases]),
+        cache_byte=column([WEIGHTS[case.kv] for case in cases]),
     )
-    return np.asarray(memory_serving.serving(cases[0].model, setting).total, dtype=np.float64)
-
-
-def forecasts(cases: Sequence[Serving]) -> Mapping[str, Forecast]:
-    """What measured deployments say (n,) of these under a closed loop of as many users, with 90% intervals."""
-    return _learnt().predict(rows_of(cases))
+    return np.asarray(memory_serving.serving(model, setting).total, dtype=np.float64)
 
 
 def _cases(wanted: Wanted, device: Accelerator, most: int) -> list[Serving]:
@@ -153,8 +158,10 @@ def _cases(wanted: Wanted, device: Accelerator, most: int) -> list[Serving]:
                     kv="bf16" if precision in _HALF else "fp8",
                     prompt=wanted.prompt,
                     output=wanted.output,
+                    drafts=float(wanted.ahead.tokens),
+                    prefix_hit=wanted.ahead.prefix_hit,
                 )
-                found += [replace(base, decode=pool) for pool in _pools(wanted.model, most)]
+                found += [replace(base, decode=pool) for pool in _pools(wanted.model, most) if _shared(wanted, pool)]
     return [replace(case, concurrency=float(users)) for case in found for users in AT_ONCE]
 
 
@@ -171,43 +178,9 @@ def _pools(model: Dims, most: int) -> list[Pool]:
     return found
 
 
-def _lines(cases: list[Serving]) -> dict[str, Floats]:
-    """The seconds (n,) of `queueing.Server`, by a line through one request and all of `most`, as `Server.of` has it."""
-    physics, fleet = _learnt().physics, fleet_of(cases)
-    alone = replace(fleet, concurrency=fleet.adp)
-    light, heavy = settle(alone, physics.decode), settle(fleet, physics.decode)
-    slope = (heavy.step_s - light.step_s) / np.maximum(heavy.batch - light.batch, _LEAST_S)
-    slope = np.where(heavy.batch > light.batch, np.maximum(slope, 0.0), 0.0)
-    first_s = physics.first.add_up(first_values(alone, light))
-    token, first = _corrections(cases)
-    prompt_s = light.prompt_s / fleet.adp
-    return {
-        "step_s": np.maximum(light.step_s - slope * light.batch, _LEAST_S) * token,
-        "request_s": slope / fleet.adp * token,
-        "prompt_token_s": prompt_s / fleet.prompt * token,
-        "fixed_s": np.maximum(first_s * first - (light.step_s + prompt_s) * token, 0.0),
-    }
-
-
-def _corrections(cases: list[Serving]) -> tuple[Floats, Floats]:
-    """By which factors (n,) measured deployments differ from physics, per token and to the first."""
-    usual = [replace(case, concurrency=float(_USUAL_USERS * case.decode.attention_dp)) for case in cases]
-    kinds = {_name(case): case for case in usual}
-    asked = [*kinds.values()]
-    rows = rows_of(asked)
-    told, physics = _learnt().predict(rows), _learnt().physics.seconds(read(rows).fleet)
-    factors = [told[name].value / each for name, each in zip(("tpot_s", "ttft_s"), physics, strict=True)]
-    order = {name: at for at, name in enumerate(kinds)}
-    at = np.array([order[_name(case)] for case in usual])
-    return factors[0][at], factors[1][at]
-
-
-def _name(case: Serving) -> tuple[str, str, str, Pool]:
-    return case.engine, case.accelerator.name, case.gemm, case.decode
-
-
-def _learnt() -> ServingLearnt:
-    return cast("ServingLearnt", shipped("serving"))
+def _shared(wanted: Wanted, pool: Pool) -> bool:
+    """Whether a model that guesses ahead can be split as the one it guesses for."""
+    return wanted.ahead.draft is None or wanted.ahead.draft.heads % pool.tp == 0
 
 
 def _at_once(cases: list[Serving]) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from pennyweight.catalog.grids import PUE
 from pennyweight.layout.energy.power import kg_co2e
 from pennyweight.layout.energy.services import must_fit, served_of
 from pennyweight.layout.energy.shapes import shape_of
@@ -38,7 +39,7 @@ class Served:
     outside: str
 
 
-def energy_of(model: Dims, device: Accelerator, use: Use, grid: Grid, pue: float = 1.0) -> Served:
+def energy_of(model: Dims, device: Accelerator, use: Use, grid: Grid, pue: float = PUE) -> Served:
     """Ask for one service; weights that do not fit on its devices are refused."""
     shape = shape_of(model)
     must_fit(model.name, shape, device, use)

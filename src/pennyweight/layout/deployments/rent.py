@@ -66,7 +66,7 @@ class Market:
     def cheapest(self, name: str, group: int, replicas: int) -> Rent:
         """The cheapest way to rent machines for so many `replicas`, each on `group` devices of one machine."""
         fitting = [(offer, spare) for offer, spare in self.of[name] if offer.devices >= group]
-        return min((_rent(each, group, replicas) for each in fitting), key=lambda each: each.usd_hour)
+        return min((rented(each, group, replicas) for each in fitting), key=lambda each: each.usd_hour)
 
     def least_usd(self, name: str, group: int) -> float:
         """Dollars an hour that one of many replicas costs at least."""
@@ -77,7 +77,8 @@ class Market:
         )
 
 
-def _rent(way: tuple[Offer, bool], group: int, replicas: int) -> Rent:
+def rented(way: tuple[Offer, bool], group: int, replicas: int) -> Rent:
+    """Machines of one offer, on demand or spare, for so many `replicas`, each on `group` devices of one machine."""
     offer, spare = way
     machines = -(-replicas // (offer.devices // group))
     return Rent(offer, spare, machines, machines * _machine_usd(offer, spare=spare))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rows_of(cases: Sequence[Serving]) -> Rows:
-    """Deployments (n,) in the columns of the table of measured ones; nothing is drafted ahead."""
+    """Deployments (n,) in the columns of the table of measured ones, what they draft ahead said."""
     told = [_row(case) for case in cases]
     columns = {name: np.array([str(row[name]) for row in told], dtype=np.str_) for name in told[0]}
     return Rows(columns, np.arange(len(cases), dtype=np.int64))
@@ -43,7 +43,8 @@ def _row(case: Serving) -> dict[str, object]:
         "batch_size": f"{case.concurrency / pool.attention_dp:g}",
         "isl": f"{case.prompt:g}",
         "osl": f"{case.output:g}",
-        "drafts": 0,
+        "drafts": f"{case.drafts:g}",
+        "prefix_hit": f"{case.prefix_hit:g}",
     }
 
 

@@ -12,7 +12,7 @@ from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.layout.emit.launch import Launch, Serve, Train
 from pennyweight.layout.emit.target import Target
 
-__all__ = ["Launch", "Serve", "Target", "Train", "emit", "load", "targets"]
+__all__ = ["Launch", "Serve", "Target", "Train", "check_kind", "emit", "load", "targets"]
 
 _STARTED = ("nvidia", "amd")
 
@@ -22,10 +22,7 @@ def emit(target: str, launch: Launch) -> str:
 
     Raises `UnknownNameError` for a target that is not there, and `BadInputError` for what it cannot express.
     """
-    found = load(target)
-    if launch.kind not in found.kinds:
-        others = ", ".join(name for name in targets() if launch.kind in load(name).kinds)
-        raise BadInputError(f"{target} does not {launch.kind} models.", f"use one that does: {others}.")
+    found = check_kind(target, launch.kind)
     device = launch.accelerator
     if device.vendor not in _STARTED:
         raise BadInputError(
@@ -33,6 +30,15 @@ def emit(target: str, launch: Launch) -> str:
             "plan on a GPU, or give the layout (--json) to the launcher of these devices.",
         )
     return found.text(launch)
+
+
+def check_kind(target: str, kind: str) -> Target:
+    """The target, if it starts what is to be done: `train` or `serve`."""
+    found = load(target)
+    if kind not in found.kinds:
+        others = ", ".join(name for name in targets() if kind in load(name).kinds)
+        raise BadInputError(f"{target} does not {kind} models.", f"use one that does: {others}.")
+    return found
 
 
 def load(name: str) -> Target:

@@ -3,7 +3,8 @@
 Energy adds up whatever hides behind what: every byte of weights and of keys and values that is read, every operation,
 and the watts of all devices while they wait for launches, for each other and for the host. A step of decoding reads all
 dense weights and of the experts those that its batch is sent to; the prompt of a request is computed once, and with
-data-parallel attention every replica waits for it. Devices differ little in joules per byte of memory (400 W at
+data-parallel attention every replica waits for it. Images and videos are prepared by the host, and where it feeds one
+device alone, steps wait for that. Devices differ little in joules per byte of memory (400 W at
 2 TB/s, 700 W at 3.35 TB/s: about 2e-10 J), and in joules per operation by power over peak rate.
 """
 
@@ -32,25 +33,29 @@ PROMPTS = {
 _BYTE_J = 2e-10
 _STEP_S = 1e-5  # of one layer or one sequence: launches, synchronisation, sampling
 _REQUEST_S = 1e-2  # of preparing one image or video on the host
+_ALIKE = 0.9  # tokens of a batch go to the same experts more often than by chance: as if fewer, to this power
+_AT_ONCE = 32.0  # requests with images beyond which a host that feeds one device is busy with them in every step
+_CROWD = 256.0  # sequences beyond which sampling and scheduling are done for many at once
 _APART = 4.0  # one kind of device from another, beside sizes that differ by a factor of two
-_NEW = 0.35
+_NEW = 0.5
 _GPU = {"blackwell": _NEW}
 _KIND = {"moe": _NEW, "fp8": _NEW, "mxfp4": _NEW}
-_TASK = {"video": 0.4, "image": 0.4, "chat": 0.4, "code": 0.4}
 PARTS = (
-    Part("weights", 0.0, 0.2, {**_GPU, "fp8": _NEW, "mxfp4": _NEW}),
+    Part("weights", 0.0, 0.2, {}),
+    Part("experts", 0.0, 0.3, {**_GPU, "fp8": _NEW, "mxfp4": _NEW, "unpacked": _NEW}),
     # kernels for eight bits in blocks compute experts to which no token was sent
-    Part("idle_experts", -0.5, 0.7, _GPU),
+    Part("idle_experts", -0.5, 0.7, {}),
     Part("kept", 0.0, 0.4, _GPU),
-    Part("compute", 0.4, 0.4, {**_GPU, **_KIND}),
+    Part("compute", 0.4, 0.2, {**_GPU, **_KIND}),
     Part("layers", 1.0, 0.8, {**_GPU, **_KIND, "several": _NEW}),
-    Part("host", 1.0, 0.8, {**_GPU, "several": _NEW, "moe": _NEW}),
-    Part("prompt", 0.2, 0.4, {**_GPU, "moe": _NEW, "fp8": _NEW, "replicas": 0.7, **_TASK}),
-    Part("prompt_experts", 0.0, 0.5, {**_GPU, "moe": _NEW, "fp8": _NEW, "replicas": 0.7}),
-    Part("prompt_layers", 0.5, 1.0, {**_GPU, "several": _NEW, "moe": _NEW, "fp8": _NEW, "replicas": 0.7}),
-    Part("media", -1.5, 0.5, {**_GPU, "video": _NEW}),
-    Part("state", 0.7, 0.7, _GPU),
-    Part("waiting", -2.0, 0.7, _GPU),
+    Part("host", 1.0, 0.8, {**_GPU, "several": _NEW, "many": _NEW, "moe": _NEW, "crowd": _NEW}),
+    Part("prompt", 0.2, 0.4, {**_GPU, "moe": _NEW, "fp8": _NEW}),
+    Part("prompt_experts", 0.0, 0.5, {**_GPU, "moe": _NEW, "fp8": _NEW}),
+    Part("prompt_layers", 0.5, 0.5, {**_GPU, "several": _NEW, "moe": _NEW, "fp8": _NEW}),
+    Part("media", -1.5, 0.5, {"video": _NEW}),
+    Part("media_steps", -1.0, 1.0, {"blackwell": 1.0}),
+    Part("state", 0.7, 0.7, {}),
+    Part("waiting", -2.0, 0.7, {}),
 )
 
 
@@ -95,15 +100,17 @@ class Served:
 def question(served: Served) -> Question:
     """The parts (n,) of the joules per generated token, before any factor, and what shifts factors."""
     s = served
-    touched = np.where(s.experts > 0, 1 - (1 - s.sent) ** s.batch, 0.0)
+    touched = np.where(s.experts > 0, 1 - (1 - s.sent) ** s.batch**_ALIKE, 0.0)
     dense_j = (s.parameters - s.experts) * s.dense_byte * s.replicas * _BYTE_J
     expert_j = s.experts * s.expert_byte * _BYTE_J
     compute_j = 2 * s.active * s.busy_w / s.flop_s
     waiting_j = s.devices * s.busy_w * _STEP_S
+    media_j = s.devices * s.busy_w * _REQUEST_S
     like = _like(s)
-    read_j = (dense_j + expert_j * touched) / s.batch
+    seen = np.maximum(like["image"], like["video"])
     parts = {
-        "weights": read_j,
+        "weights": dense_j / s.batch,
+        "experts": expert_j * touched / s.batch,
         "idle_experts": expert_j * (1 - touched) / s.batch * like["fp8"] * (1 - s.latent),
         "kept": s.kept_byte * _BYTE_J,
         "compute": compute_j,
@@ -112,9 +119,10 @@ def question(served: Served) -> Question:
         "prompt": compute_j * s.prompt / s.output * s.replicas,
         "prompt_experts": expert_j / s.output * s.replicas,
         "prompt_layers": waiting_j * s.layers / s.output * s.replicas,
-        "media": s.devices * s.busy_w * _REQUEST_S / s.output * np.maximum(like["image"], like["video"]),
+        "media": media_j / s.output * seen,
+        "media_steps": media_j / s.batch * seen * (1 - like["several"]) * (1 - np.exp(-s.batch / _AT_ONCE)),
         "state": s.state_byte * _BYTE_J,
-        "waiting": read_j * np.log2(s.devices),
+        "waiting": (dense_j + expert_j * touched) / s.batch * np.log2(s.devices),
     }
     return Question(parts, like)
 
@@ -155,17 +163,19 @@ def traits(served: Served) -> dict[str, NDArray[Any]]:
 
 
 def _like(s: Served) -> dict[str, Numbers]:
+    four = np.isin(s.precision, ("mxfp4", "nvfp4", "int4"))
     flags = {
         "blackwell": s.blackwell > 0,
         "moe": s.experts > 0,
         "fp8": np.isin(s.precision, ("fp8", "mxfp8")),
-        "mxfp4": np.isin(s.precision, ("mxfp4", "nvfp4", "int4")),
+        "mxfp4": four,
+        "unpacked": four & (s.blackwell == 0),  # by a device that cannot compute with four bits
         "several": s.devices > 1,
         "replicas": s.replicas > 1,
         "recurrent": s.state_byte > 0,
         "video": s.task == "video-chat",
         "image": s.task == "image-chat",
-        "chat": s.task == "lm-arena-chat",
-        "code": s.task == "sourcegraph-fim",
+        "many": np.log2(s.devices) / 3,
+        "crowd": np.clip(np.log2(s.batch / _CROWD), 0, 4) / 2,
     }
     return {name: np.asarray(each, dtype=np.float64) for name, each in flags.items()}

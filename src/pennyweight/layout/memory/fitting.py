@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from pennyweight.errors import BadInputError
 from pennyweight.layout.memory import training as memory
@@ -14,8 +16,23 @@ if TYPE_CHECKING:
     from pennyweight.catalog.accelerators import Accelerator
     from pennyweight.core.dims import Dims
     from pennyweight.core.layout import Layout
+    from pennyweight.cost.columns import Number, Sizes
 
-__all__ = ["FITS", "TIGHT", "TOO_LARGE", "Fit", "Remedy", "Serving", "Training", "Use", "fit", "predict"]
+__all__ = [
+    "FITS",
+    "TIGHT",
+    "TOO_LARGE",
+    "Fit",
+    "Held",
+    "Remedy",
+    "Serving",
+    "Training",
+    "Use",
+    "counted",
+    "fit",
+    "held",
+    "predict",
+]
 
 FITS, TIGHT, TOO_LARGE = "fits", "tight", "does not fit"
 # Within a node (first) and over several (second): what the allocator holds beside what it hands out, what
@@ -60,6 +77,43 @@ class Fit:
     remedies: tuple[Remedy, ...] = ()
 
 
+class Held(NamedTuple):
+    """Bytes of one device while a model is trained; each a number, or an array of many layouts'.
+
+    `context` is of the driver and of communicators, `unused` what the allocator holds beside what it hands out; they
+    are part of the `total`, which may be `high` at most.
+    """
+
+    context: Number
+    unused: Number
+    total: Number
+    high: Number
+
+    def fits(self, accelerator: Accelerator) -> Number:
+        """Whether the upper end fits on a device; what is no number does not."""
+        return np.less_equal(self.high, accelerator.memory_byte)
+
+
+def counted(dims: Sizes, setting: memory.Setting) -> memory.Parts:
+    """Bytes that a device holds by arithmetic, of one layout or many; every stage is taken as full as the fullest."""
+    chunks = setting.pp * setting.chunks
+    fuller = np.ceil(dims.layers / chunks - 1e-9) * chunks / dims.layers
+    parts = memory.training(dims, setting)
+    return memory.Parts(**{each.name: getattr(parts, each.name) * fuller for each in fields(parts)})
+
+
+def held(total: Number, devices: Number, accelerator: Accelerator) -> Held:
+    """What a device holds in all where `total` bytes are counted and `devices` train; numbers or arrays that broadcast.
+
+    The margins are assumptions and errors of published runs; see the comment at `_UNUSED` for which.
+    """
+    far = np.greater(devices, accelerator.node_devices)
+    unused = np.where(far, *reversed(_UNUSED)) * total
+    context = _CONTEXT_BYTE + np.greater(devices, 1) * np.where(far, *reversed(_LINK_BYTE))
+    whole = total + unused + context + _WORKSPACE_BYTE
+    return Held(context, unused, whole, whole * np.where(far, *reversed(_MARGIN)))
+
+
 def fit(dims: Dims, accelerator: Accelerator, layout: Layout, use: Use) -> Fit:
     """Predict the memory of training or serving `dims` so laid out, and look for changes if it does not surely fit."""
     wish = Wish(dims, layout, use)
@@ -73,27 +127,22 @@ def fit(dims: Dims, accelerator: Accelerator, layout: Layout, use: Use) -> Fit:
 def predict(wish: Wish, accelerator: Accelerator) -> Fit:
     """The memory of one device, without looking for changes."""
     if isinstance(wish.use, Training):
-        far = wish.layout.devices > accelerator.node_devices
-        parts, share, margin = _training(wish, wish.use, far=far), 1.0, _MARGIN[far]
+        parts, high = _training(wish, wish.use, accelerator)
+        capacity = accelerator.memory_byte
     else:
-        parts, share, margin = _serving(wish, wish.use), wish.use.utilization, _SERVING_MARGIN
-    total, capacity = sum(parts.values()), accelerator.memory_byte * share
-    high = total * margin
+        parts = _serving(wish, wish.use)
+        high, capacity = sum(parts.values()) * _SERVING_MARGIN, accelerator.memory_byte * wish.use.utilization
+    total = sum(parts.values())
     verdict = FITS if high <= capacity else TIGHT if total <= capacity else TOO_LARGE
     return Fit(accelerator.name, parts, total, high, capacity, verdict)
 
 
-def _training(wish: Wish, use: Training, *, far: bool) -> dict[str, float]:
-    setting = memory.setting_of(wish.layout, use.seq, scores=int(not use.fused_attention))
-    counted = memory.training(wish.dims, setting)
-    several = wish.layout.devices > 1
-    parts = replace(
-        counted,
-        workspace=_WORKSPACE_BYTE,
-        context=_CONTEXT_BYTE + several * _LINK_BYTE[far],
-        unused=_UNUSED[far] * counted.total,
-    )
-    return {name: float(value) for name, value in asdict(parts).items()}
+def _training(wish: Wish, use: Training, accelerator: Accelerator) -> tuple[dict[str, float], float]:
+    """Bytes by part, and at most."""
+    parts = counted(wish.dims, memory.setting_of(wish.layout, use.seq, scores=int(not use.fused_attention)))
+    beside = held(parts.total, wish.layout.devices, accelerator)
+    whole = replace(parts, workspace=_WORKSPACE_BYTE, context=beside.context, unused=beside.unused)
+    return {name: float(value) for name, value in asdict(whole).items()}, float(beside.high)
 
 
 def _serving(wish: Wish, use: Serving) -> dict[str, float]:

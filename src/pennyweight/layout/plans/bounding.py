@@ -54,7 +54,7 @@ class Search:
         self._fields: dict[tuple[int, ...], Field | None] = {}  # by what layouts follow from
         self._clusters: dict[tuple[Site, int], _Cluster] = {}
         self.timed = self.configurations = 0
-        least = {lot: seconds for lot in lots if (seconds := lot.least_device_s(work, terms.stack)) is not None}
+        least = {lot: seconds for lot in lots if (seconds := lot.least_device_s(work, terms)) is not None}
         self._lots: list[tuple[Lot, float, float]] = []  # with device-seconds and dollars at least
         for lot, device_s in least.items():
             field = self._cluster(lot, most)
@@ -103,7 +103,8 @@ class Search:
     def _time(self, cluster: _Cluster, lot: Lot, wanted: NDArray[np.bool_]) -> None:
         if not wanted.any():
             return
-        found = cluster.field.best(lot.site, self._terms.stack, cluster.best.devices[wanted])
+        terms, asked = self._terms, cluster.best.devices[wanted]
+        found = cluster.field.best(lot.site, terms.stack, asked, terms.calibration)
         for name in ("step_s", "row", "trick", "least_byte"):
             getattr(cluster.best, name)[wanted] = getattr(found, name)
         cluster.done |= wanted

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # A machine of eight H100 drew at most 8.4 kW; its devices' limits are 5.6 (Latif et al. 2024, arXiv 2412.08602).
 HOST_SHARE = 1.5
-PUE = 1.15  # what data centres take over what machines draw: AWS's figure for 2024; Google's is 1.09, Microsoft's 1.16
 # Nine in ten of measured watts are within this factor of `power.Draw`, whose mean error on devices left out is 18%.
 SPREAD = 1.45
 _STREAMING = ("elementwise", "optimizer")

@@ -17,7 +17,7 @@ from pennyweight.layout.plans.drawing import SPREAD, device_w, grid_of
 from pennyweight.layout.plans.renting import Rented, Terms, kept_alive, places
 from pennyweight.layout.plans.searching import Field, Site
 from pennyweight.layout.plans.spreading import ANY, Choices
-from pennyweight.layout.plans.stacks import choices_of, pace
+from pennyweight.layout.plans.stacks import choices_of, near, pace
 from pennyweight.layout.timing.cases import Cases, Machines, Models
 from pennyweight.layout.timing.step import PARTS, parts_s
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pennyweight.catalog.accelerators import Accelerator
     from pennyweight.catalog.offer import Offer
+    from pennyweight.layout.plans.stacks import Near, Pace
     from pennyweight.layout.plans.training import TrainWork
     from pennyweight.layout.plans.upkeep import Upkeep
 
@@ -64,8 +65,8 @@ class Estimate:
 
     `step` is seconds of one step, `seconds` the expected time of all with checkpoints and interruptions (`upkeep`).
     `usd` is None where nobody sells these devices. `mfu` counts the FLOP the model needs against the published peak of
-    the precision. `memory` is bytes on the fullest device by part, `parts_s` seconds of a step by part. `said` are the
-    assumptions made.
+    the precision. `memory` is bytes on the fullest device by part, `parts_s` seconds of a step by part. `near` is the
+    measured run most like it. `said` are the assumptions made.
     """
 
     work: TrainWork
@@ -84,6 +85,7 @@ class Estimate:
     memory_high_byte: float
     capacity_byte: float
     parts_s: Mapping[str, float]
+    near: Near
     said: tuple[str, ...]
 
     @property
@@ -117,7 +119,7 @@ def estimate(
         rent, field = Rented(offer, count, asked.spare), _field(work, count, site, choices, known)
         if field is None:
             continue
-        step_s, place = _timed(field, site, asked.stack, fixed=isinstance(layout, Layout))
+        step_s, place = _timed(field, site, asked, fixed=isinstance(layout, Layout))
         if math.isfinite(step_s):
             usd_s = rent.usd_hour * float(kept_alive(work, rent, asked.care).factor) * step_s
             found.append((usd_s, step_s, rent, field.spread.layout(*place, work.precision)))
@@ -131,13 +133,13 @@ def detail(work: TrainWork, rent: Rented, layout: Layout, device: Accelerator, t
     """All figures of one layout on one kind of machine."""
     site = Site.of(rent.offer) if rent.offer else Site.usual(device)
     field = Field.of(work, [rent.devices], max(site.domain, layout.tp), Choices.of(layout))
-    kept, speed = kept_alive(work, rent, terms.care), pace(terms.stack, work, device.name)
-    parts = dict(zip(PARTS, _parts_s(field, site, terms).tolist(), strict=True))
-    step_s = sum(parts.values())
-    step = Range(step_s, *speed.interval(step_s))
+    kept, speed = kept_alive(work, rent, terms.care), pace(terms.stack, work, device.name, terms.calibration)
+    cases = _case(field, site)
+    parts = dict(zip(PARTS, _parts_s(cases, speed).tolist(), strict=True))
+    step = Range(sum(parts.values()), *speed.interval(sum(parts.values())))
     seconds = step.times(work.steps * float(kept.factor))
     peak_s = work.step_flop / (rent.devices * device.peak(work.precision))
-    watts = device_w(device, parts, peak_s / step_s) * rent.devices * terms.pue
+    watts = device_w(device, parts, peak_s / step.value) * rent.devices * terms.pue
     joule = seconds.times(watts).wider(SPREAD)
     power = grid_of(terms.grid, rent.offer)
     memory, whole, high = _memory(field, device)
@@ -158,6 +160,7 @@ def detail(work: TrainWork, rent: Rented, layout: Layout, device: Accelerator, t
         memory_high_byte=high,
         capacity_byte=device.memory_byte,
         parts_s=parts,
+        near=near(terms.stack, cases),
         said=_said(work, rent, device, speed.said, power.place),
     )
 
@@ -174,30 +177,34 @@ def _field(
         return None
 
 
-def _timed(field: Field, site: Site, stack: str, *, fixed: bool) -> tuple[float, tuple[int, int]]:
+def _timed(field: Field, site: Site, terms: Terms, *, fixed: bool) -> tuple[float, tuple[int, int]]:
     """Seconds of a step, infinite if nothing fits, and the place of the fastest layout; a fixed one in any case."""
     if fixed:
-        return float(field.timed(site, stack)[0, 0]), (0, 0)
-    best = field.best(site, stack)
+        return float(field.timed(site, terms.stack, terms.calibration)[0, 0]), (0, 0)
+    best = field.best(site, terms.stack, calibration=terms.calibration)
     return float(best.step_s[0]), (int(best.row[0]), int(best.trick[0]))
 
 
-def _parts_s(field: Field, site: Site, terms: Terms) -> Floats:
-    """Seconds (parts,) of a step of the one layout of a field."""
+def _case(field: Field, site: Site) -> Cases:
+    """The one layout of a field at a site."""
     work, spread = field.work, field.spread
     deep = replace(Models.one(work.dims), layers=np.float64(spread.layers[0]))
     rates = Machines.one(site.machine(work.precision))
-    cases = Cases(deep, spread.grid(), rates, float(work.sequence), float(work.global_batch))
-    speed = pace(terms.stack, work, site.accelerator)
-    found: Floats = parts_s(cases, speed.stack)[0, 0] * speed.factor
-    return found
+    return Cases(deep, spread.grid(), rates, float(work.sequence), float(work.global_batch))
+
+
+def _parts_s(cases: Cases, speed: Pace) -> Floats:
+    """Seconds (parts,) of a step of one layout."""
+    found: Floats = parts_s(cases, speed.stack)[0, 0]
+    whole = found.sum()
+    return np.asarray(found * (speed.seconds(whole) / whole))
 
 
 def _memory(field: Field, device: Accelerator) -> tuple[dict[str, float], float, float]:
     """Bytes by part, in all, and at most, of the one layout of a field."""
     parts = weighing.counted(field.work, field.spread)
     named = {each.name: float(np.ravel(getattr(parts, each.name))[0]) for each in fields(parts)}
-    whole, high = weighing.held(field.total, field.spread, field.work, device)
+    whole, high = weighing.held(field.total, field.spread, device)
     named = {name: byte for name, byte in named.items() if byte}
     return named | {"other": float(whole[0, 0]) - sum(named.values())}, float(whole[0, 0]), float(high[0, 0])
 
@@ -228,7 +235,7 @@ def _too_large(work: TrainWork, device: Accelerator, count: int, choices: Choice
             field = Field.of(work, [more], site.domain, choices)
         except BadInputError:
             continue
-        if (weighing.held(field.total, field.spread, work, device)[1][field.spread.legal] <= device.memory_byte).any():
+        if (weighing.held(field.total, field.spread, device)[1][field.spread.legal] <= device.memory_byte).any():
             break
     else:
         return OverBudgetError(

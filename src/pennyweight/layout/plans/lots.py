@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.catalog.offer import Offer
+    from pennyweight.layout.plans.renting import Terms
     from pennyweight.layout.plans.searching import Best
     from pennyweight.layout.plans.spreading import Choices
     from pennyweight.layout.plans.training import TrainWork
@@ -64,10 +65,10 @@ class Lot:
         except BadInputError:
             return None
 
-    def least_device_s(self, work: TrainWork, stack: str) -> float | None:
+    def least_device_s(self, work: TrainWork, terms: Terms) -> float | None:
         """Device-seconds that all steps take at least; None where the devices cannot compute in this precision."""
         try:
-            return least_s(work, self.site, stack) * work.steps
+            return least_s(work, self.site, terms.stack, terms.calibration) * work.steps
         except BadInputError:
             return None
 

@@ -20,30 +20,53 @@ if TYPE_CHECKING:
 def misses(
     work: TrainWork, limits: tuple[float, float, int], free: Points, tried: Sequence[tuple[Lot, Best]]
 ) -> tuple[str, ...]:
-    """Sentences on a plan that found nothing within seconds, dollars and devices; `free` is the front without these."""
+    """Sentences on a plan that found nothing within seconds, dollars and devices; `free` is the front without these.
+
+    For each limit that was given: the way that keeps it and misses the other least, or misses it least itself.
+    """
     deadline_s, budget_usd, most = limits
     if not len(free.usd):
         return _too_large(work, most, tried)
-    return _in_time(free, deadline_s, budget_usd, most), _in_budget(free, budget_usd)
+    named = (_in_time(free, deadline_s, budget_usd), _in_budget(free, deadline_s, budget_usd))
+    return tuple(text.format(machines=_machines(free, at, tried)) for text, at in filter(None, named))
 
 
-def _in_time(free: Points, deadline_s: float, budget_usd: float, most: int) -> str:
+def _in_time(free: Points, deadline_s: float, budget_usd: float) -> tuple[str, int] | None:
+    """The cheapest way within the time, or the fastest of all: what to say of it, and its place."""
+    if not np.isfinite(deadline_s):
+        return None
     in_time = free.seconds <= deadline_s
     if in_time.any():
-        least = float(free.usd[in_time].min())
-        more = money(least - budget_usd)
-        return f"Within {seconds(deadline_s)} it costs {money(least)} at least: {more} more than given."
-    fastest = float(free.seconds.min())
-    more = seconds(fastest - deadline_s)
-    return f"On up to {most:,} devices it takes {seconds(fastest)} at least: {more} more than given."
+        at = int(np.where(in_time, free.usd, np.inf).argmin())
+        least = float(free.usd[at])
+        said = f"Within {seconds(deadline_s)} it costs {money(least)} at least, on {{machines}}"
+        return f"{said}: {money(least - budget_usd)} more than given.", at
+    at = int(free.seconds.argmin())
+    fastest = float(free.seconds[at])
+    said = f"The fastest way of all takes {seconds(fastest)} for {money(float(free.usd[at]))}, on {{machines}}"
+    return f"{said}: {seconds(fastest - deadline_s)} more than given.", at
 
 
-def _in_budget(free: Points, budget_usd: float) -> str:
+def _in_budget(free: Points, deadline_s: float, budget_usd: float) -> tuple[str, int] | None:
+    """The fastest way within the budget, or the cheapest of all: what to say of it, and its place."""
+    if not np.isfinite(budget_usd):
+        return None
     in_budget = free.usd <= budget_usd
     if in_budget.any():
-        return f"For {money(budget_usd)} it takes {seconds(float(free.seconds[in_budget].min()))} at least."
+        at = int(np.where(in_budget, free.seconds, np.inf).argmin())
+        fastest = float(free.seconds[at])
+        said = f"For {money(budget_usd)} it takes {seconds(fastest)} at least, on {{machines}}"
+        return f"{said}: {seconds(fastest - deadline_s)} more than given.", at
     at = int(free.usd.argmin())
-    return f"The cheapest way of all costs {money(float(free.usd[at]))} and takes {seconds(float(free.seconds[at]))}."
+    least = float(free.usd[at])
+    said = f"The cheapest way of all costs {money(least)} and takes {seconds(float(free.seconds[at]))}, on {{machines}}"
+    return f"{said}: {money(least - budget_usd)} more than given.", at
+
+
+def _machines(free: Points, at: int, tried: Sequence[tuple[Lot, Best]]) -> str:
+    lot, best = tried[int(free.lot[at])]
+    offer, devices = lot.offers[int(free.offer[at])], int(best.devices[int(free.count[at])])
+    return f"{devices:,} {offer.accelerator} of {offer.cloud}{' (spare)' * lot.spare}"
 
 
 def _too_large(work: TrainWork, most: int, tried: Sequence[tuple[Lot, Best]]) -> tuple[str, ...]:

@@ -36,12 +36,14 @@ class Limits:
     most_devices: int = MOST_DEVICES
 
     def __post_init__(self) -> None:
-        if not (self.deadline_s > 0 and self.budget_usd > 0 and self.most_devices > 0):
-            raise BadInputError(
-                f"Nothing can be trained in {self.deadline_s:g} s for {self.budget_usd:g} dollars on "
-                f"{self.most_devices} devices.",
-                "give limits above zero, or leave them out.",
-            )
+        told = {
+            f"in {self.deadline_s:g} s": self.deadline_s,
+            f"for {self.budget_usd:g} dollars": self.budget_usd,
+            f"on {self.most_devices} devices": self.most_devices,
+        }
+        wrong = next((words for words, most in told.items() if not most > 0), None)
+        if wrong:
+            raise BadInputError(f"Nothing can be trained {wrong}.", "give limits above zero, or leave them out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pennyweight.catalog.accelerators import accelerator
+from pennyweight.catalog.grids import PUE
 from pennyweight.catalog.offers import offers
 from pennyweight.errors import BadInputError
-from pennyweight.layout.plans.drawing import PUE
 from pennyweight.layout.plans.searching import Site
 from pennyweight.layout.plans.upkeep import Care, Upkeep, machine_interruptions_hour, upkeep
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pennyweight.catalog.accelerators import Accelerator
     from pennyweight.catalog.offer import Offer
     from pennyweight.layout.plans.training import TrainWork
+    from pennyweight.layout.scoring.calibrating import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Terms:
     """On whose machines and how: `spare` ones may be taken away; None is anyone, anywhere, the grid that is there.
 
     `pue` is what a data centre draws over what its machines draw; `stack` the training software, as in
-    `layout.stacks`; `care` how the run is kept alive.
+    `plans.stacks`; `care` how the run is kept alive; `calibration` what measured steps of one's own say.
     """
 
     cloud: str | None = None
@@ -34,6 +35,7 @@ class Terms:
     pue: float = PUE
     stack: str = "megatron"
     care: Care = field(default_factory=Care)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not (self.pue >= 1 and math.isfinite(self.pue)):

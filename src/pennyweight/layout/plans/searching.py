@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pennyweight.catalog.offer import Offer
     from pennyweight.layout.plans.spreading import Choices, Spread
     from pennyweight.layout.plans.training import TrainWork
+    from pennyweight.layout.scoring.calibrating import Calibration
     from pennyweight.layout.timing.rates import Machine
 
     Floats = NDArray[np.float64]
@@ -101,9 +102,9 @@ class Field:
         blocks = [weighing.counted(work, found.only(rows)).total for rows in _blocks(len(found.layers))]
         return np.concatenate(blocks)
 
-    def timed(self, site: Site, stack: str) -> Floats:
+    def timed(self, site: Site, stack: str, calibration: Calibration | None = None) -> Floats:
         """Seconds (m, t) of a step of every layout, those too that do not fit or are not legal."""
-        speed = pace(stack, self.work, site.accelerator)
+        speed = pace(stack, self.work, site.accelerator, calibration)
         rates = Machines.one(site.machine(self.work.precision))
         model = Models.one(self.work.dims)
         sequence, batch = float(self.work.sequence), float(self.work.global_batch)
@@ -112,21 +113,21 @@ class Field:
             part = self.spread.only(rows)
             deep = replace(model, layers=part.layers[:, None].astype(np.float64))
             found.append(step_s(Cases(deep, part.grid(), rates, sequence, batch), speed.stack))
-        return np.concatenate(found) * speed.factor
+        return speed.seconds(np.concatenate(found))
 
-    def best(self, site: Site, stack: str, wanted: Whole | None = None) -> Best:
+    def best(self, site: Site, stack: str, wanted: Whole | None = None, calibration: Calibration | None = None) -> Best:
         """The fastest layout of which the upper end of memory fits, on each number of devices or those `wanted`."""
         devices = self.spread.rows["devices"]
         asked = np.arange(len(devices)) if wanted is None else np.flatnonzero(np.isin(devices, wanted))
         part = Field(self.work, self.spread.only(asked), self.total[asked])
-        _, high = weighing.held(part.total, part.spread, self.work, site.device)
+        _, high = weighing.held(part.total, part.spread, site.device)
         high = np.where(part.spread.legal, high, np.inf)
         fits = high <= site.device.memory_byte
         step = np.full(high.shape, np.inf)
         some = np.flatnonzero(fits.any(axis=1))
         if len(some):
             kept = Field(self.work, part.spread.only(some), part.total[some])
-            step[some] = np.where(fits[some], kept.timed(site, stack), np.inf)
+            step[some] = np.where(fits[some], kept.timed(site, stack, calibration), np.inf)
         found = _fastest(part.spread.rows["devices"], step, high)
         return replace(found, row=asked[found.row], timed=int(part.spread.legal[some].sum()))
 
@@ -143,13 +144,13 @@ def _fastest(devices: Whole, step: Floats, high: Floats) -> Best:
     return Best(counts, fastest, row, trick[row], np.minimum.reduceat(high.min(axis=1), starts))
 
 
-def least_s(work: TrainWork, site: Site, stack: str) -> float:
+def least_s(work: TrainWork, site: Site, stack: str, calibration: Calibration | None = None) -> float:
     """Device-seconds that a step takes at least: its matrix products at the rate that only large ones reach."""
     rates = site.machine(work.precision)
     once = forward_flop(work.dims, work.sequence)
     flop = 3.0 * float(once.projections + once.dense + once.experts + once.shared) * work.global_batch
-    speed = pace(stack, work, site.accelerator)
-    return speed.factor * speed.stack.matmul * flop / rates.flop_s
+    speed = pace(stack, work, site.accelerator, calibration)
+    return speed.least * speed.stack.matmul * flop / rates.flop_s
 
 
 def _blocks(rows: int) -> list[Whole]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from pennyweight.errors import BadInputError, PennyweightError
 from pennyweight.layout.rows import NoNumberError
-from pennyweight.layout.tables.possible import contradicted, impossible
+from pennyweight.layout.tables.possible import contradicted, impossible, unread
 from pennyweight.layout.tables.table import Forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -50,9 +50,9 @@ def ask(learnt: Learnt, rows: Rows) -> Answers:
             except NoNumberError as error:
                 why = _no_numbers(asked, error)
             except _FAULTS as error:
-                why = _guilty(learnt, asked, error)
+                why = _guilty(learnt.predict, asked, error)
             else:
-                return _some_answered(_whole(told, left, notes, contradicted(rows)))
+                return _some_answered(_whole(told, left, notes, _joined(contradicted(rows), unread(rows))))
             notes[left] = why
             left = left[~_some(why)]
     raise _nothing(str(notes[0]))
@@ -69,10 +69,11 @@ def measured(kind: Table, rows: Rows) -> tuple[Mapping[str, Floats], NDArray[np.
                 bad = _no_numbers(rows, error)
                 notes = np.where(_some(bad), bad, notes)
                 rows = rows.blanked(error.column)
+                continue
             except _FAULTS as error:
-                return {name: np.full(len(rows), np.nan) for name in kind.targets}, np.full(len(rows), _said(error))
-            else:
-                break
+                found, bad = _apart(kind, rows, error)
+                notes = np.where(_some(bad), bad, notes)
+            break
     positive = {}
     for name, each in found.items():
         wrong = (each <= 0) | np.isinf(each)
@@ -82,7 +83,7 @@ def measured(kind: Table, rows: Rows) -> tuple[Mapping[str, Floats], NDArray[np.
 
 
 def _whole(
-    told: Mapping[str, Forecast], at: NDArray[np.int64], notes: NDArray[np.object_], doubts: NDArray[np.str_]
+    told: Mapping[str, Forecast], at: NDArray[np.int64], notes: NDArray[np.object_], doubts: NDArray[Any]
 ) -> Answers:
     """The forecasts spread over all rows; what is not finite or not above zero is no answer; `doubts` (n,) are said."""
     found, any_at = {}, np.zeros(len(notes), dtype=np.bool_)
@@ -93,7 +94,7 @@ def _whole(
             whole[at] = np.where(good, part, np.nan)
         outside = np.full(len(notes), "", dtype=object)
         outside[at] = each.outside
-        outside = np.where(np.char.str_len(doubts) > 0, _joined(doubts, outside), outside)
+        outside = np.where(doubts.astype(np.bool_), _joined(doubts, outside), outside)
         silent = ~np.isfinite(values[0])
         notes = np.where(silent & ~_some(notes), outside, notes)
         any_at |= ~silent
@@ -117,12 +118,28 @@ def _no_numbers(rows: Rows, error: NoNumberError) -> NDArray[np.object_]:
     """What to note (n,) of rows whose field of a column is no number."""
     column = error.column
     texts = rows.text(column)
-    said = [f"{str(text)[:40]!r} in column {column} is no number" for text in texts]
+    said = [
+        f"{text[:40]!r} in column {column} is no number{'; write it like 1234.5' if ',' in text else ''}"
+        for text in texts.tolist()
+    ]
     return np.where(rows.numeric(column), "", np.array(said, dtype=object))
 
 
-def _guilty(learnt: Learnt, rows: Rows, error: Exception) -> NDArray[np.object_]:
-    """Why (n,) rows cannot be predicted, empty for those that can; halves are tried until single rows are found."""
+def _apart(kind: Table, rows: Rows, error: Exception) -> tuple[dict[str, Floats], NDArray[np.object_]]:
+    """What was measured (n,) by target without the rows that cannot be read, and why (n,) those cannot."""
+    notes = _guilty(kind.measured, rows, error)
+    good, found = ~_some(notes), {name: np.full(len(rows), np.nan) for name in kind.targets}
+    if good.any():
+        try:
+            for name, each in kind.measured(rows.take(good)).items():
+                found[name][good] = each
+        except _FAULTS as again:
+            notes[good] = _said(again)
+    return found, notes
+
+
+def _guilty(read: Callable[[Rows], object], rows: Rows, error: Exception) -> NDArray[np.object_]:
+    """Why (n,) rows cannot be read, empty for those that can; halves are tried until single rows are found."""
     notes = np.full(len(rows), "", dtype=object)
     parts, tries = [(np.arange(len(rows)), error)], 0
     while parts:
@@ -134,7 +151,7 @@ def _guilty(learnt: Learnt, rows: Rows, error: Exception) -> NDArray[np.object_]
         for half in np.array_split(at, 2):
             tries += 1
             try:
-                learnt.predict(rows.take(half))
+                read(rows.take(half))
             except _FAULTS as again:
                 failed.append((half, again))
         parts += failed or [(at[:1], why)]  # rows that fail together alone: one goes, and the rest is asked again

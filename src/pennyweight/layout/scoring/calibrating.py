@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pennyweight.catalog.reading import toml_of
-from pennyweight.errors import BadInputError, PennyweightError, StorageError
+from pennyweight.errors import BadInputError, PennyweightError, StorageError, UnknownNameError
 from pennyweight.layout.correction import Correction, apply, learn
 from pennyweight.layout.rows import Rows
 from pennyweight.layout.scoring.score import score
+from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.finding import completed, kind_named, kind_of, own_way, shipped
 from pennyweight.layout.tables.table import Learnt
 
@@ -34,17 +35,30 @@ _HEAD = (
     "# How measured rows of your own differ from what pennyweight predicts, per kind of table and target:\n"
     "# measured = predicted * exp(offset), 90% of rows within exp(± t(0.95, freedom) * hypot(deviation, doubt)).\n"
 )
+_DEVICES = ("accelerator", "system")  # columns that say what a row was measured on
 _SQLITE = b"SQLite format 3\x00"
 
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What rows of one kind taught: where they are from and when, a correction per target, or the rows themselves."""
+    """What rows of one kind taught: where they are from and when, a correction per target, or the rows themselves.
+
+    `accelerators` are those that the rows were measured on, by their names in the catalog, where they say so: plans for
+    others are not moved.
+    """
 
     source: str
     when: str
     corrections: Mapping[str, Correction] = field(default_factory=lambda: MappingProxyType({}))
     rows: Rows | None = None
+    accelerators: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> int:
+        """How many rows count."""
+        if self.rows is not None:
+            return len(self.rows)
+        return max((each.rows for each in self.corrections.values()), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,8 @@ class Calibration:
         parts = [_HEAD]
         for kind, taught in sorted(self.kinds.items()):
             parts.append(f"\n[{kind}]\nsource = {_quoted(taught.source)}\nwhen = {_quoted(taught.when)}\n")
+            if taught.accelerators:
+                parts.append(f"accelerators = [{', '.join(map(_quoted, taught.accelerators))}]\n")
             for target, each in taught.corrections.items():
                 lines = [f"{name} = {value!r}" for name, value in each.to_dict().items()]
                 parts.append("\n".join(["", f"[{kind}.targets.{target}]", *lines, ""]))
@@ -160,9 +176,11 @@ def learn_own(path: Path, name: str | None = None) -> Lesson:
     if way is not None:
         kept = _kept(completed(rows, kind).take(np.flatnonzero(used)), kind)
         way(shipped(kind.name), kept)  # refuses now what it would refuse later
-        return Lesson(kind.name, Taught(path.name, when, rows=kept), int(used.sum()), left)
+        taught = Taught(path.name, when, rows=kept, accelerators=_accelerators(kept))
+        return Lesson(kind.name, taught, int(used.sum()), left)
     found = {target: learn(each.measured, each.forecast) for target, each in targets.items()}
-    taught = Taught(path.name, when, {target: correction for target, (correction, _) in found.items()})
+    corrections = {target: correction for target, (correction, _) in found.items()}
+    taught = Taught(path.name, when, corrections, accelerators=_accelerators(rows.take(np.flatnonzero(used))))
     misfits = {target: tuple(rows.lines[odd].tolist()) for target, (_, odd) in found.items()}
     return Lesson(kind.name, taught, int(used.sum()), left, misfits)
 
@@ -175,6 +193,16 @@ def _kept(rows: Rows, kind: Table) -> Rows:
         )
     said = {name for name, column in rows.columns.items() if np.char.str_len(np.char.strip(column)).any()}
     return Rows({name: rows.columns[name] for name in rows.columns if name in said | kind.columns}, rows.lines)
+
+
+def _accelerators(rows: Rows) -> tuple[str, ...]:
+    """Names in the catalog of the accelerators that rows say they are of; those that nobody knows are left out."""
+    column = next((name for name in _DEVICES if name in rows.columns), None)
+    found = set()
+    for text in np.unique(rows.text(column)).tolist() if column else ():
+        with suppress(UnknownNameError):
+            found.add(named(text).name)
+    return tuple(sorted(found))
 
 
 def _refuse_ledger(path: Path) -> None:
@@ -202,8 +230,12 @@ def _taught(kind: str, body: Any) -> Taught:
     unknown = sorted(targets.keys() - kind_named(kind).targets.keys())
     if unknown:
         raise BadInputError(f"{kind} has no target {unknown[0]}.", "calibrate again.")
+    on = body.get("accelerators", [])
+    if not isinstance(on, list) or not all(isinstance(each, str) for each in on):
+        raise BadInputError(f"{kind} has accelerators that are no list of names.", "calibrate again.")
     corrections = {name: Correction.from_dict(each) for name, each in targets.items()}
-    return Taught(str(body["source"]), str(body["when"]), corrections, None if columns is None else _rows(columns))
+    rows = None if columns is None else _rows(columns)
+    return Taught(str(body["source"]), str(body["when"]), corrections, rows, tuple(on))
 
 
 def _rows(columns: Any) -> Rows:

@@ -27,8 +27,13 @@ USABLE = 0.92  # of the memory is given to an engine by default
 RESERVE_BYTE = 4e9  # for activations, graphs and the engine itself
 ACCEPTED = 0.65  # chance that a drafted token is right, given that those before it were
 _ROUNDS = 12  # of the batch and the seconds that follow from each other
-_START_S, _LAUNCH_S, _EXPERT_S, _USER_S, _MOVE_S = 0.025, 300e-6, 18e-6, 3e-4, 0.03
-_BURST, _CROWD, _WAIT, _ROOM = 0.2, 0.8, 0.5, 1.3
+_START_S, _LAUNCH_S, _EXPERT_S, _MOVE_S = 0.005, 250e-6, 7e-6, 0.03
+_CROWD, _WAIT, _ROOM = 0.8, 0.5, 1.3
+# In a benchmark of ten requests per user all users begin at once: a tenth of the requests wait for half the others.
+_WAVE, _SGLANG_WAVE = 0.05, 1.5
+_CHUNK, _LEAST_PASS = 8192.0, 0.2  # tokens of a pass; a short prompt takes a fifth of one, as few arrive together
+_TOKENS = 3.0  # made for others before a first token is seen: queues of the scheduler and of streams
+_ALONE = {"p_routed": 2.0, "p_routing": 1.5}  # experts take so much longer in passes of prompts than beside decoding
 _GENERATIONS = {"h100": "hopper", "h200": "hopper", "gh200": "hopper", "h800": "hopper"}
 _PRECISIONS = ("bf16", "fp8", "nvfp4", "mxfp4", "int4")
 _SYSTEMS = ("h100", "h200", "b200", "b300", "gb200", "gb300")
@@ -100,7 +105,7 @@ FIRST = Form(
             "experts": (0.6, ("routes",), ""),
             "launch": (0.6, ("engine",), ""),
             "turn": (0.4, ("engine",), ""),
-            "users": (0.6, ("engine",), ""),
+            "tokens": (0.6, ("tokens",), ""),
             "groups": (0.6, ("groups",), ""),
             "read": (0.3, ("prefill", "drafted"), "dense"),
             "p_products": (0.25, ("prefill", "drafted", "gemm"), "dense"),
@@ -118,6 +123,7 @@ FIRST = Form(
     {
         "engine": (0.4, _STACK),
         "routes": (1.0, _STACK),
+        "tokens": (0.8, tuple(f"engine={each}" for each in ENGINES)),
         "groups": (1.0, tuple(f"engine={each}" for each in ENGINES)),
         "prefill": (0.25, _STACK),
         "gemm": (0.25, tuple(f"gemm={each}" for each in _PRECISIONS)),
@@ -146,12 +152,12 @@ class Load:
 
 def settle(fleet: Fleet, decode: Additive) -> Load:
     """Find the batch and the seconds per token that follow from each other."""
-    fits = capacity(fleet)
-    prompt_s = _sum(decode, prefill_terms(fleet.prefilling()), fleet)
+    fits, facts = capacity(fleet), marks(fleet)
+    prompt_s = _sum(decode, {**prefill_terms(fleet.prefilling()), **facts}, fleet)
     rate = fleet.p_workers * fleet.p_adp / np.maximum(prompt_s, 1e-9)
     batch = np.minimum(fleet.batch, fits)
     for _ in range(_ROUNDS):
-        step_s = _sum(decode, _decode(fleet, batch), fleet)
+        step_s = _sum(decode, {**_decode(fleet, batch), **facts}, fleet)
         tpot_s = step_s + (1 - fleet.apart) * batch * prompt_s / fleet.output
         fed = np.where(fleet.apart > 0, rate * fleet.output * tpot_s / (fleet.workers * fleet.adp), np.inf)
         wanted = np.minimum(np.minimum(fleet.batch, fits), np.maximum(fed, 1e-3))
@@ -173,22 +179,29 @@ def decode_values(fleet: Fleet, batch: Floats) -> Terms:
     return {**_decode(fleet, batch), **prompts, **marks(fleet)}
 
 
-def first_values(fleet: Fleet, load: Load) -> Terms:
-    """Terms and marks (n,) of `FIRST`, which add up to the seconds to the first token."""
+def first_values(fleet: Fleet, load: Load, cold: Floats | float = 1.0) -> Terms:
+    """Terms and marks (n,) of `FIRST`, which add up to the mean seconds to the first token.
+
+    `cold` (n,) says how far all users begin at once, as in a benchmark of ten requests each (1), or are in step (0).
+    With P seconds for a prompt the mean of such a benchmark is P · (1 + users / 20), as a tenth of the requests wait
+    for half of the users: long prompts of vLLM and TensorRT-LLM keep to this line to some 3%, given their P.
+    """
     d, apart, first = fleet.model, fleet.apart, fleet.prefilling()
     fetched = kv_byte(d, fleet.prompt, fleet.kv_byte) / fleet.tp / np.minimum(fleet.net_byte_s, fleet.link_byte_s)
-    answer_s = fleet.output * load.tpot_s
+    answer_s, step_s = fleet.output * load.tpot_s, load.step_s * accepted(fleet.drafts)
     ahead = np.where(apart > 0, fleet.concurrency / (fleet.p_workers * fleet.p_adp), load.batch)
-    prompts = {name: each * (1 + _BURST * ahead**_CROWD) for name, each in prefill_terms(first).items()}
+    wave = _WAVE * cold * ahead * np.where(fleet.engine == "sglang", _SGLANG_WAVE, 1.0)
+    passes = 1 + wave * np.clip(fleet.prompt / _CHUNK, _LEAST_PASS, 1.0)
+    prompts = {name: each * _ALONE.get(name, 1.0) * (1 + wave) for name, each in prefill_terms(first).items()}
     return {
         **prompts,
-        **prompt_reads(first),
+        **{name: each * passes for name, each in prompt_reads(first).items()},
         "start": np.full(len(fleet), _START_S),
-        "experts": d.moe_layers * d.experts**_CROWD * _EXPERT_S,
-        "launch": d.layers * _LAUNCH_S,
-        "turn": (1 - apart) * load.step_s,
-        "users": fleet.concurrency * _USER_S,
-        "groups": (fleet.adp > 1) * load.step_s * fleet.adp,
+        "experts": d.moe_layers * d.experts**_CROWD * _EXPERT_S * passes,
+        "launch": d.layers * _LAUNCH_S * passes,
+        "turn": (1 - apart) * step_s * passes,
+        "tokens": (1 - apart) * load.tpot_s * accepted(fleet.drafts) * _TOKENS,
+        "groups": (fleet.adp > 1) * (fleet.engine != "vllm") * load.step_s * fleet.adp,
         "full": np.maximum(fleet.batch / (load.capacity * _ROOM) - 1, 0.0) * answer_s * _WAIT,
         "move": apart * (_MOVE_S + fetched),
         "queue": apart * np.maximum(ahead * load.prompt_s - answer_s, 0.0),
@@ -198,7 +211,8 @@ def first_values(fleet: Fleet, load: Load) -> Terms:
 
 def marks(fleet: Fleet) -> Terms:
     """Marks (n,) of what a deployment is: engine, generation, precisions, system."""
-    generation = np.array([_GENERATIONS.get(str(name), "") for name in fleet.system])
+    names, at = np.unique(fleet.system, return_inverse=True)
+    generation = np.array([_GENERATIONS.get(str(name), "") for name in names])[at]
     spread = np.where((fleet.ep > 1) & (fleet.model.experts > 0), "experts", "")
     gemm, moe = (np.where(each == "fp8_block", "fp8", each) for each in (fleet.gemm, fleet.moe))
     return {
@@ -224,6 +238,6 @@ def _decode(fleet: Fleet, batch: Floats) -> Terms:
 
 
 def _sum(decode: Additive, terms: Terms, fleet: Fleet) -> Floats:
-    """Add up some of the terms of a form; those missing are nothing."""
+    """Add up some of the terms of a form, given with the marks; those missing are nothing."""
     absent = {term.name: np.zeros(len(fleet)) for term in decode.form.terms if term.name not in terms}
-    return decode.add_up({**absent, **terms, **marks(fleet)})
+    return decode.add_up({**absent, **terms})

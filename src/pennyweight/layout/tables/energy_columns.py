@@ -140,3 +140,15 @@ def labels(rows: Rows) -> NDArray[np.str_]:
     """What to call each row (n,)."""
     columns = [rows.text(name) for name in ("model_id", "task", "num_gpus", "gpu_model", "max_num_seqs")]
     return np.array([f"{a}, {b}, {c} × {d}, {e} sequences" for a, b, c, d, e in zip(*columns, strict=True)])
+
+
+def outer(rows: Rows) -> NDArray[np.bool_]:
+    """Which rows (n,) have the fewest, the middle or the most sequences of their service: enough to be near it."""
+    names = [rows.text(name) for name in ("model_id", "task", "num_gpus", "gpu_model")]
+    _, codes = np.unique(np.array(list(map("|".join, zip(*names, strict=True)))), return_inverse=True)
+    batch, found = rows.number("max_num_seqs"), np.zeros(len(rows), dtype=np.bool_)
+    for code in range(codes.max() + 1):
+        at = np.flatnonzero(codes == code)
+        at = at[np.argsort(batch[at], kind="stable")]
+        found[at[[0, len(at) // 2, -1]]] = True
+    return found

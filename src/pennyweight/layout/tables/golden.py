@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pennyweight.cost.columns import Columns
     from pennyweight.layout.rows import Rows
 
 _TARGETS = {"peak_byte": "mem_max_allocated_bytes", "held_byte": "mem_allocated_bytes_max"}
@@ -68,7 +69,8 @@ class Golden(Table):
     def learn(self, rows: Rows) -> Learnt:
         """Fit on these rows alone."""
         known = rows.take(np.isfinite(np.array(list(self.measured(rows).values()))).all(axis=0))
-        counted, columns, cases = _counted(known), _columns(known), known.text("case")
+        read = _read(known)
+        counted, columns, cases = read.counted, _columns(known, read), known.text("case")
         processes, conformals = {}, {}
         for target, found in self.measured(known).items():
             processes[target] = Process(_parts(columns), _NOISE, columns, np.log(found / counted[target]))
@@ -79,9 +81,10 @@ class Golden(Table):
     def restore(self, body: Mapping[str, Any]) -> Learnt:
         """What `to_dict` wrote."""
         columns = {name: np.array(column, dtype=np.float64) for name, column in body["columns"].items()}
+        said = "weights" if "weights" in body else "values"  # as was written before
         processes = {
-            target: Process(_parts(columns), _NOISE, columns, np.array(values, dtype=np.float64))
-            for target, values in body["values"].items()
+            target: Process.restore(_parts(columns), _NOISE, {"columns": body["columns"], said: each})
+            for target, each in body[said].items()
         }
         conformals = {target: Conformal.from_dict(each) for target, each in body["conformals"].items()}
         return LearntGolden(processes, conformals, tuple(body["cases"]))
@@ -97,18 +100,22 @@ class LearntGolden(Learnt):
 
     def predict(self, rows: Rows) -> Mapping[str, Forecast]:
         """A forecast of every target for every row."""
-        columns = _columns(rows)
-        return {target: self._forecast(target, counted, columns) for target, counted in _counted(rows).items()}
+        read = _read(rows)
+        columns = _columns(rows, read)
+        return {target: self._forecast(target, read, columns) for target in _TARGETS}
 
-    def _forecast(self, target: str, counted: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> Forecast:
+    def _forecast(self, target: str, read: _Read, columns: dict[str, NDArray[np.float64]]) -> Forecast:
         process, conformal = self.processes[target], self.conformals[target]
         mean, sd = process.at(columns)
+        counted = np.where(np.char.str_len(read.problem) > 0, np.nan, read.counted[target])
         value = counted * np.exp(mean)
         low, high = conformal.interval(value, np.sqrt(sd))
         nearest, prior = process.nearest(columns), np.hypot(_FAR_SD, _NEAR_SD)
         outside = [
-            f"unlike every measured case; the nearest is {self.cases[at]}" if far else ""
-            for at, far in zip(nearest, sd > _UNLIKE * prior, strict=True)
+            problem or (f"unlike every measured case; the nearest is {self.cases[at]}" if far else "")
+            for at, far, problem in zip(
+                nearest.tolist(), (sd > _UNLIKE * prior).tolist(), read.problem.tolist(), strict=True
+            )
         ]
         return Forecast(value, low, high, np.array(outside, dtype=np.str_))
 
@@ -117,7 +124,7 @@ class LearntGolden(Learnt):
         bodies = {target: process.to_dict() for target, process in self.processes.items()}
         return {
             "columns": next(iter(bodies.values()))["columns"],
-            "values": {target: body["values"] for target, body in bodies.items()},
+            "weights": {target: body["weights"] for target, body in bodies.items()},
             "conformals": {target: each.to_dict() for target, each in self.conformals.items()},
             "cases": list(self.cases),
         }
@@ -130,17 +137,29 @@ def _complete(rows: Rows) -> NDArray[np.bool_]:
     return complete
 
 
-def _counted(rows: Rows) -> dict[str, NDArray[np.float64]]:
-    """Bytes (n,) by target, by arithmetic alone."""
-    parts, workspace = _parts_of(rows)
-    held = parts.state + workspace
-    return {"peak_byte": held + parts.activations + parts.logits + parts.buffers, "held_byte": held}
+@dataclass(frozen=True)
+class _Read:
+    """Rows (n) as dimensions and settings, what that fills memory with, and why (n,) a row is of no model."""
+
+    dims: Columns
+    setting: memory.Setting
+    parts: memory.Parts
+    problem: NDArray[np.str_]
+
+    @property
+    def counted(self) -> dict[str, NDArray[np.float64]]:
+        """Bytes (n,) by target, by arithmetic alone."""
+        held = self.parts.state + self.parts.workspace
+        return {"peak_byte": held + self.parts.activations + self.parts.logits + self.parts.buffers, "held_byte": held}
 
 
-def _parts_of(rows: Rows) -> tuple[memory.Parts, NDArray[np.float64]]:
-    parts = memory.stage(arguments.dims_of(rows), settings.setting_of(rows), last=True)
+def _read(rows: Rows) -> _Read:
+    dims, problem = arguments.dims_of(rows)
+    setting = settings.setting_of(rows)
+    parts = memory.stage(dims, setting, last=True)
     more = sum(share * arguments.said(rows, word) for word, share in _MORE_LOGITS.items())
-    return replace(parts, logits=parts.logits * (1 + more)), settings.workspace_of(rows)
+    whole = replace(parts, logits=parts.logits * (1 + more), workspace=settings.workspace_of(rows))
+    return _Read(dims, setting, whole, problem)
 
 
 def _parts(columns: Mapping[str, NDArray[np.float64]]) -> tuple[Part, ...]:
@@ -150,18 +169,16 @@ def _parts(columns: Mapping[str, NDArray[np.float64]]) -> tuple[Part, ...]:
     )
 
 
-def _columns(rows: Rows) -> dict[str, NDArray[np.float64]]:
+def _columns(rows: Rows, read: _Read) -> dict[str, NDArray[np.float64]]:
     """In what rows can be alike: numbers in units of how far they make a difference."""
-    d, s = arguments.dims_of(rows), settings.setting_of(rows)
+    d, s, parts = read.dims, read.setting, read.parts
     sizes = {name: np.log2(np.maximum(getattr(d, name), 1)) for name in ("hidden", "layers", "experts")}
     sizes |= {
         name: np.log2(getattr(s, name)) for name in ("tp", "pp", "cp", "ep", "etp", "chunks", "dp", "micro_batch")
     }
     sizes["experts_per_token"] = d.experts_per_token
-    parts, workspace = _parts_of(rows)
-    total = parts.total + workspace
-    shares = {name: 4 * getattr(parts, name) / total for name in ("state", "activations", "logits")}
-    sizes["total"] = np.log2(total)
+    shares = {name: 4 * getattr(parts, name) / parts.total for name in ("state", "activations", "logits")}
+    sizes["total"] = np.log2(parts.total)
     families = arguments.family_of(rows)
     flags = {f"is_{name}": families == name for name in _FAMILIES} | _flags(rows, s)
     scaled = {name: 0.5 * np.asarray(values, dtype=np.float64) for name, values in sizes.items()}

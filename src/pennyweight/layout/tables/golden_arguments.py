@@ -8,6 +8,8 @@ import numpy as np
 
 from pennyweight.core.dims import Dims
 from pennyweight.cost.columns import Columns, columns_of
+from pennyweight.errors import PennyweightError
+from pennyweight.layout.rows import YES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +45,7 @@ _GPT2, _BERT, _T5 = 50257, 30522, 29056
 _VOCABULARIES = {"GPTSentencePieceTokenizer": 256000, "TikTokenizer": 131072, "Llama2Tokenizer": 32000}
 _LATENT = {"kv_rank": 512, "rope_dim": 64, "nope_dim": 128, "v_dim": 128}
 _T5_BASE = 768
+_NONE = Dims("none", 1, 128, 1, 512, 1024)
 
 
 def family_of(rows: Rows) -> NDArray[np.str_]:
@@ -60,16 +63,30 @@ def given(rows: Rows, name: str) -> NDArray[np.bool_]:
     return np.asarray(np.char.str_len(rows.text(name)) > 0)
 
 
-def dims_of(rows: Rows) -> Columns:
-    """The dimensions (n,) of each row's model.
+def dims_of(rows: Rows) -> tuple[Columns, NDArray[np.str_]]:
+    """The dimensions (n,) of each row's model; and why (n,) there is no such model, of which nothing is made then.
 
     An encoder-decoder's layers count as those of one stack with as many parameters: a decoder layer of T5 has a second
-    attention. Widths of latent attention that no column names are Megatron-LM's defaults.
+    attention. Widths of latent attention that no column names are Megatron-LM's defaults. Arguments that several rows
+    share are read once.
     """
-    families = family_of(rows)
     names = [name for name in _ARGUMENTS if name in rows.columns]
-    table = [dict(zip(names, each, strict=True)) for each in zip(*(rows.text(name) for name in names), strict=True)]
-    return columns_of([_dims(row, str(family)) for row, family in zip(table, families, strict=True)])
+    asked = list(zip(*(rows.text(name).tolist() for name in names), strict=True))
+    places = {each: at for at, each in enumerate(dict.fromkeys(asked))}
+    which = np.array([places[each] for each in asked], dtype=np.int64)
+    found = [_model(dict(zip(names, each, strict=True))) for each in places]
+    problems = np.array([problem for _, problem in found], dtype=np.str_)
+    return columns_of([dims for dims, _ in found]).take(which), problems[which]
+
+
+def _model(row: dict[str, Any]) -> tuple[Dims, str]:
+    """The model of one row, or another and why there is none."""
+    try:
+        return _dims(row, row["case"].split("/")[0]), ""
+    except PennyweightError as error:
+        return _NONE, error.problem
+    except (ArithmeticError, ValueError):
+        return _NONE, "the arguments of the row are those of no model"
 
 
 _ARGUMENTS = (
@@ -104,16 +121,16 @@ def _dims(row: dict[str, Any], family: str) -> Dims:
 
     hidden, heads = whole("hidden_size", 512), whole("num_attention_heads", 8)
     heads = heads if not hidden % heads else 8
-    gated, experts = row.get("swiglu") == "True", whole("num_experts")
+    gated, experts = _yes(row, "swiglu"), whole("num_experts")
     ffn = whole("ffn_hidden_size") or (hidden * 8 // 3 // 64 * 64 if gated else 4 * hidden)
     width = whole("kv_channels") or hidden // heads
     layers = whole("num_layers", _unsaid_layers(family, hidden))
     if "uneven_pipeline" in str(row["case"]):  # the last stage has one layer less
         layers -= whole("pipeline_model_parallel_size", 1)
-    latent = row.get("multi_latent_attention") == "True"
+    latent = _yes(row, "multi_latent_attention")
     if family == "t5":
         layers = round(layers * (1 + (8 * width * heads + 2 * ffn) / (4 * width * heads + 2 * ffn)))
-    bias = row.get("disable_bias_linear") != "True"
+    bias = not _yes(row, "disable_bias_linear")
     more: dict[str, Any] = dict(_LATENT) if latent else {}
     if family == "hybrid" or row.get("position_embedding_type") == "none":
         more |= _mixed(row, layers, hidden)
@@ -124,10 +141,10 @@ def _dims(row: dict[str, Any], family: str) -> Dims:
         heads=heads,
         ffn=ffn,
         vocab=_vocabulary(row, family),
-        kv_heads=whole("num_query_groups") if row.get("group_query_attention") == "True" else 0,
+        kv_heads=whole("num_query_groups") if _yes(row, "group_query_attention") else 0,
         head_dim=0 if latent else width,
         gated=gated,
-        tied=row.get("untie_embeddings_and_output_weights") != "True",
+        tied=not _yes(row, "untie_embeddings_and_output_weights"),
         bias=bias,
         norm_bias=row.get("normalization") != "RMSNorm",
         positions=whole("seq_length", 1024) if not row.get("position_embedding_type") else 0,
@@ -136,6 +153,10 @@ def _dims(row: dict[str, Any], family: str) -> Dims:
         moe_ffn=(whole("moe_ffn_hidden_size") or ffn) if experts else 0,
         **more,
     )
+
+
+def _yes(row: dict[str, Any], name: str) -> bool:
+    return str(row.get(name, "")).lower() in YES
 
 
 def _unsaid_layers(family: str, hidden: int) -> int:

@@ -80,8 +80,9 @@ class Korthikanti(Table):
         for target, found in self.measured(rows).items():
             known = np.isfinite(found)
             errors, models = np.log(found[known] / counted[target][known]), rows.text("model")[known]
-            width = Conformal.of(errors, models) if known.any() else None
-            conformals[target] = max(width.width if width else 0.0, _LEAST_WIDTH)
+            scale = _scale(target, counted[target])[known]
+            width = Conformal.of(errors, models, scale) if known.any() else None
+            conformals[target] = width.width if width else 0.0
         return LearntKorthikanti(conformals)
 
     def restore(self, body: Mapping[str, Any]) -> Learnt:
@@ -105,7 +106,8 @@ class LearntKorthikanti(Learnt):
             return dict.fromkeys(self.widths, nothing(problems))
         forecasts = {}
         for target, value in _counted(rows.take(usable)).items():
-            low, high = (value * np.exp(sign * self.widths[target]) for sign in (-1, 1))
+            off = np.maximum(self.widths[target] * _scale(target, value), _LEAST_WIDTH)
+            low, high = (value * np.exp(sign * off) for sign in (-1, 1))
             plain = Forecast(value, low, high, np.full(len(value), ""))
             forecasts[target] = spread_over(widened(plain, notes[usable], _OFF[target]), usable, problems)
         return forecasts
@@ -113,6 +115,11 @@ class LearntKorthikanti(Learnt):
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy."""
         return dict(self.widths)
+
+
+def _scale(target: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How hard each row (n,) is to predict: shares are off by so much of the whole, as if read from a figure."""
+    return 1 / value if target == "activation_share" else np.ones(len(value))
 
 
 def _counted(rows: Rows) -> dict[str, NDArray[np.float64]]:

@@ -8,7 +8,7 @@ is a trait here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from pennyweight.cost.learn.process import Part
 from pennyweight.layout.tables.accelerators import named, stood_in, unknown
 from pennyweight.layout.tables.gpt import OFF, models, told_of
 from pennyweight.layout.tables.standing import joined
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of, recompute_of
-from pennyweight.layout.tables.table import Learnt, Table
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, StepTable, names, off_of, recompute_of
 from pennyweight.layout.timing.cases import Cases, Layouts, Machines
 from pennyweight.layout.timing.fitted import Prior, Recipe
 from pennyweight.layout.timing.rates import machine
@@ -108,32 +107,19 @@ READING = Reading(_read, {"megatron": _RECIPE})
 
 
 @final
-class MegatronPublished(Table):
+class MegatronPublished(StepTable):
     """Seconds per step on A100 and V100; held out by model (its layers and width, wherever it was published)."""
 
     name: ClassVar[str] = "megatron_published"
+    reading: ClassVar[Reading] = READING
     columns: ClassVar[frozenset[str]] = frozenset(
         {"table", "gpu", "layers", "hidden", "heads", "seq_len", "layers_per_virtual_stage", "recompute", *_NEEDED}
     )
-    targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
-    splits: ClassVar[tuple[str, ...]] = ("model",)
 
     def measured(self, rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         """Seconds per step (n,), as reported, otherwise as derived from the reported FLOP rate."""
         reported = rows.number("step_time_s_reported")
         return {STEP: np.where(np.isfinite(reported), reported, rows.number("step_time_s_derived"))}
-
-    def groups(self, rows: Rows, split: str) -> NDArray[np.str_]:
-        """The model."""
-        return np.asarray(_read(rows).traits[split], dtype=np.str_)
-
-    def learn(self, rows: Rows) -> Learnt:
-        """Fit one stack of software."""
-        return READING.learn(rows, self.measured(rows)[STEP])
-
-    def restore(self, body: Mapping[str, Any]) -> Learnt:
-        """What was kept of a fit."""
-        return READING.restore(body)
 
 
 TABLE = MegatronPublished()

@@ -19,8 +19,7 @@ from pennyweight.cost.learn.process import Part
 from pennyweight.layout.tables.accelerators import named, stood_in, unknown
 from pennyweight.layout.tables.gpt import OFF, models, told_of
 from pennyweight.layout.tables.standing import joined
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, off_of
-from pennyweight.layout.tables.table import Learnt, Table
+from pennyweight.layout.tables.steps import Asked, Reading, StepTable, by_throughput, names, off_of
 from pennyweight.layout.timing.cases import Cases, Layouts, Machines
 from pennyweight.layout.timing.fitted import Prior, Recipe
 from pennyweight.layout.timing.rates import machine
@@ -68,6 +67,7 @@ _RECIPE = Recipe(
     ),
     noise=0.02,
     splits=("model",),
+    robust=1.5,
 )
 _NEEDED = ("n_gpus", "micro_batch", "global_batch")
 
@@ -115,10 +115,11 @@ READING = Reading(_read, defaultdict(lambda: _RECIPE))  # each kind of GPU is fi
 
 
 @final
-class Mpt(Table):
+class Mpt(StepTable):
     """Seconds per step of FSDP; held out by model."""
 
     name: ClassVar[str] = "mpt"
+    reading: ClassVar[Reading] = READING
     columns: ClassVar[frozenset[str]] = frozenset(
         {
             "section",
@@ -134,25 +135,19 @@ class Mpt(Table):
             *_NEEDED,
         }
     )
-    targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
-    splits: ClassVar[tuple[str, ...]] = ("model",)
 
     def measured(self, rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        """Seconds per step (n,): tokens of a batch over tokens per second of all GPUs."""
-        tokens = rows.number("seq_len") * rows.number("global_batch")
-        return {STEP: tokens / (rows.number("tokens_per_s_gpu") * rows.number("n_gpus"))}
+        """Seconds per step (n,), from the throughput."""
+        return by_throughput(rows)
 
-    def groups(self, rows: Rows, split: str) -> NDArray[np.str_]:
-        """The model."""
-        return np.asarray(_read(rows).traits[split], dtype=np.str_)
-
-    def learn(self, rows: Rows) -> Learnt:
-        """Fit a stack for each kind of GPU: kernels of A100 and H100 were others."""
-        return READING.learn(rows, self.measured(rows)[STEP])
-
-    def restore(self, body: Mapping[str, Any]) -> Learnt:
-        """What was kept of a fit."""
-        return READING.restore(body)
+    def labels(self, rows: Rows) -> NDArray[np.str_]:
+        """Model, devices, precision, tokens of a sequence, and what share of the peak they reached as published."""
+        columns = (rows.text(name) for name in ("model", "n_gpus", "gpu", "precision", "seq_len"))
+        shares = [f", {each:.0f}% MFU" if each > 0 else "" for each in rows.number("mfu_pct").tolist()]
+        told = zip(*columns, shares, strict=True)
+        return np.array(
+            [f"{m}, {n} × {gpu}, LLM Foundry, {bits}, {tokens} tokens{mfu}" for m, n, gpu, bits, tokens, mfu in told]
+        )
 
 
 TABLE = Mpt()

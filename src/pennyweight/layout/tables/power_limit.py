@@ -3,8 +3,9 @@
 How long an epoch of a network takes at all cannot be told from this table, so it is not asked: a row is predicted from
 the run of the same network, data, batch size and optimiser on the same device with the *highest* limit, whose time and
 watts are read. That run itself is therefore never a target. How much slower and how much cheaper other limits are is
-learned by likeness: of the limit to the watts drawn without it, of these watts to the highest limit, on this device and
-on all. A network that never draws as much as the limit is not slowed by it.
+learned by likeness: of the limit to the watts drawn without it and to the highest limit, on this device and on all. A
+network that never draws as much as the limit is not slowed by it. On a device never measured, intervals are as wide as
+devices that were left out showed.
 
 The device is in a column `gpu`, otherwise it is told from the range of limits tried on it. Sources: the traces of Zeus
 (You, Chung & Chowdhury, NSDI 2023) for A40, P100, V100 and Quadro RTX 6000.
@@ -20,6 +21,7 @@ import numpy as np
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.process import Part, Process
 from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.layout.energy.abroad import Abroad
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:
@@ -35,8 +37,13 @@ if TYPE_CHECKING:
 TIME, POWER = "time_s", "power_w"
 _COLUMNS = {TIME: "time_per_epoch", POWER: "average_power"}
 _RANGES = {(100, 300): "a40", (125, 250): "p100", (100, 260): "quadro-rtx-6000", (100, 250): "v100-16gb"}
+# Chosen by the error on networks and on devices left out: devices are alike in time, but not so in watts.
 _NEAR = {"tight": 0.4, "load": 0.7}
-_ALIKE = (Part(0.1), Part(0.2, (), _NEAR), Part(0.3, ("device",), _NEAR))
+_CUT = {"cut": 0.5, "cap": 0.5}
+_PARTS = {
+    TIME: (Part(0.1), Part(0.6, (), _CUT), Part(0.2, ("device",), _CUT)),
+    POWER: (Part(0.1), Part(0.2, (), _NEAR), Part(0.3, ("device",), _NEAR)),
+}
 _NOISE = 0.1
 _SOFT = 0.06  # of the logarithm: watts vary within an epoch, so a limit is felt before their mean reaches it
 _TIGHT = (-2.0, 1.5)
@@ -49,6 +56,7 @@ class Limits(Learnt):
 
     processes: Mapping[str, Process]
     intervals: Mapping[str, Conformal]
+    abroad: Abroad
     networks: tuple[str, ...]
 
     def predict(self, rows: Rows) -> Mapping[str, Forecast]:
@@ -69,14 +77,17 @@ class Limits(Learnt):
         for name, start in ((TIME, runs.reference_s), (POWER, runs.reference_w)):
             mean, sd = self.processes[name].at(columns)
             value = start * np.exp(mean + (runs.capped() if name == POWER else 0.0))
-            low, high = self.intervals[name].interval(value, sd)
+            low, high = self.intervals[name].interval(value, sd * self.abroad.factor(name, runs.device))
             found[name] = Forecast(value, low, high, self._outside(runs, sd))
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy."""
+        bodies = {name: each.to_dict() for name, each in self.processes.items()}
         return {
-            "processes": {name: each.to_dict() for name, each in self.processes.items()},
+            "columns": bodies[TIME]["columns"],
+            "weights": {name: each["weights"] for name, each in bodies.items()},
+            "abroad": self.abroad.to_dict(),
             "intervals": {name: each.to_dict() for name, each in self.intervals.items()},
             "networks": list(self.networks),
         }
@@ -128,9 +139,19 @@ class Runs:
         return -_SOFT * np.log1p(np.exp(np.minimum(-over / _SOFT, 500.0)))
 
     def columns(self) -> Columns:
-        """What makes runs alike: the device, how tight the limit is, how much of the highest limit is drawn."""
-        tight = np.clip(np.log2(self.limit_w / self.reference_w), *_TIGHT)
-        return {"device": self.device, "tight": tight, "load": np.log2(self.reference_w / self.reference_limit_w)}
+        """What makes runs alike (n,): the device, and in octaves how the limit, the highest and free watts compare.
+
+        `tight` is the limit over the watts drawn without it, and `cut` how far it is below them; `load` is these watts
+        over the highest limit, and `cap` the limit over it.
+        """
+        free = np.log2(self.limit_w / self.reference_w)
+        return {
+            "device": self.device,
+            "tight": np.clip(free, *_TIGHT),
+            "cut": np.maximum(-free, 0.0),
+            "load": np.log2(self.reference_w / self.reference_limit_w),
+            "cap": np.log2(self.limit_w / self.reference_limit_w),
+        }
 
 
 @final
@@ -165,24 +186,35 @@ class PowerLimit(Table):
             POWER: (np.log(measured[POWER] / runs.reference_w) - runs.capped())[known],
         }
         columns = {name: each[known] for name, each in runs.columns().items()}
-        processes = {name: Process(_ALIKE, _NOISE, columns, each) for name, each in logs.items()}
-        intervals = {}
-        for name, process in processes.items():
-            mean, sd = process.left_out(networks)
-            intervals[name] = Conformal.of(logs[name] - mean, networks, sd)
-        return Limits(processes, intervals, tuple(np.unique(networks).tolist()))
+        processes = {name: Process(_PARTS[name], _NOISE, columns, each) for name, each in logs.items()}
+        told = {name: each.left_out(networks) for name, each in processes.items()}
+        intervals = {name: Conformal.of(logs[name] - mean, networks, sd) for name, (mean, sd) in told.items()}
+        return Limits(processes, intervals, _abroad(processes, intervals), tuple(np.unique(networks).tolist()))
 
     def restore(self, body: Mapping[str, Any]) -> Limits:
         """What `to_dict` wrote."""
         try:
-            processes = {name: Process.restore(_ALIKE, _NOISE, body["processes"][name]) for name in _COLUMNS}
+            bodies = {name: {"columns": body["columns"], "weights": body["weights"][name]} for name in _COLUMNS}
+            processes = {name: Process.restore(_PARTS[name], _NOISE, each) for name, each in bodies.items()}
             intervals = {name: Conformal.from_dict(body["intervals"][name]) for name in _COLUMNS}
-            return Limits(processes, intervals, tuple(map(str, body["networks"])))
+            return Limits(processes, intervals, Abroad.from_dict(body["abroad"]), tuple(map(str, body["networks"])))
         except (KeyError, TypeError) as error:
             raise CorruptError(f"These are no power limits: {error!r}.", "fit them again.") from error
 
 
 TABLE = PowerLimit()
+
+
+def _abroad(processes: Mapping[str, Process], intervals: Mapping[str, Conformal]) -> Abroad:
+    """How much wider intervals are on a device never measured: from leaving each of them out, where there are two."""
+    device = processes[TIME].columns["device"]
+    if len(np.unique(device)) < 2:
+        return Abroad(tuple(np.unique(device).tolist()), dict.fromkeys(processes, 1.0))
+    errors = {}
+    for name, process in processes.items():
+        mean, sd = process.left_out(device)
+        errors[name] = process.values - mean, sd
+    return Abroad.of(device, errors, intervals)
 
 
 def devices(rows: Rows) -> NDArray[np.str_]:

@@ -23,13 +23,15 @@ from pennyweight.cost.transformer import forward_flop
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.serving.passes import experts_hit, weight_byte, weights_of
 from pennyweight.layout.tables.serving_columns import Read, read
-from pennyweight.layout.tables.serving_learning import Physics, likely
+from pennyweight.layout.tables.serving_learning import Physics, balanced, likely
 from pennyweight.layout.tables.serving_likeness import (
     NOISE,
     PARTS,
     columns_of,
     coordinates_of,
+    least_off,
     nearest_of,
+    own_moves,
     own_process,
     points_of,
     scale_of,
@@ -37,6 +39,7 @@ from pennyweight.layout.tables.serving_likeness import (
     stacks_of,
 )
 from pennyweight.layout.tables.serving_models import family_of
+from pennyweight.layout.tables.standing import widened
 from pennyweight.layout.tables.table import Forecast, Learnt, Table
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ _MEASURED = {"tpot_s": "silicon_tpot_ms", "ttft_s": "silicon_ttft_ms"}
 _MOST_SHARE = 0.42  # of the peak: no whole deployment of ours that is not contradictory reached 0.39
 _MOST_READ = 0.9  # of the bandwidth goes to weights at most
 _MOST_DRAFTS = 3.0
+_OFF = {"tpot_s": 0.6, "ttft_s": 0.9}  # by how much further off models and devices are that others stand in for
+_WORTH = 0.03  # of the error is what moving the median must save
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +79,28 @@ class ServingLearnt(Learnt):
     def predict(self, rows: Rows) -> Mapping[str, Forecast]:
         """A forecast of every target; NaN, and `outside` the reason, where a row could not be read."""
         known = read(rows)
-        modes = self.physics.modes(known)
-        said = known.why.astype("<U400")
+        modes, columns = self.physics.modes(known), columns_of(known)
+        notes, standing = known.why.astype(object), np.full(len(rows), "", dtype=object)
         outside = self.nearest.outside(coordinates_of(known))
-        said[known.at] = np.where(known.complete, outside, said[known.at])
+        notes[known.at] = np.where(known.complete, outside, known.why[known.at])
+        standing[known.at] = known.standing
+        said, standing = notes.astype(np.str_), standing.astype(np.str_)
         found = {}
         for which, target in enumerate(TARGETS):
             value = likely(modes, which) * np.exp(self.shift[target])
-            columns = columns_of(known)
-            moved, _ = self.stacks[target].at(columns)
-            value *= np.exp(moved)
-            spread, interval = scale_of(known, modes[2]), self.interval[target]
-            if self.own:
-                moved, sd = self.own[target].at(columns)
-                value, spread, interval = value * np.exp(moved), sd, self.own_interval[target]
-            low, high = interval.interval(value, spread)
-            ends = [_spread_out(each, known.at, len(rows)) for each in (value, low, high)]
-            found[target] = Forecast(ends[0], ends[1], ends[2], said)
+            ends = self._moved(target, value, columns, scale_of(known, modes[2]))
+            value, low, high = (_spread_out(each, known.at, len(rows)) for each in ends)
+            found[target] = widened(Forecast(value, low, high, said), standing, _OFF[target])
         return found
+
+    def _moved(self, target: str, value: Floats, columns: Columns, scale: Floats) -> tuple[Floats, Floats, Floats]:
+        """What physics says (m,), moved by what its stack and one's own rows measured otherwise, and its interval."""
+        moved, _ = self.stacks[target].at(columns)
+        value, interval = value * np.exp(moved), self.interval[target]
+        if self.own:
+            moved, scale = own_moves(self.own[target], columns, target)
+            value, interval = value * np.exp(moved), self.own_interval[target]
+        return value, *interval.interval(value, scale)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy; rows of a user's own are not in it."""
@@ -134,7 +143,7 @@ class ServingTable(Table):
         known, measured = self.complete(rows)
         physics = Physics.fit(known, measured["tpot_s"], measured["ttft_s"])
         errors, scale = self._left_out(known, measured)
-        shift = {target: _best_shift(each) for target, each in errors.items()}
+        shift = {target: _best_shift(each, balanced(known.family)) for target, each in errors.items()}
         stack = columns_of(known)["stack"]
         interval = {target: Conformal.of(each - shift[target], stack, scale) for target, each in errors.items()}
         modes = physics.modes(known)
@@ -225,10 +234,14 @@ def _possible(known: Read, tpot_s: Floats, ttft_s: Floats) -> NDArray[np.bool_]:
     return np.asarray(slow & ~fast & (weight_byte(fleet) < fleet.memory_byte))
 
 
-def _best_shift(errors: Floats) -> float:
-    """How far to move logarithms for the least mean relative error |predicted / measured - 1|."""
-    tried = np.linspace(-0.5, 0.5, 101)
-    return float(tried[np.argmin([np.abs(np.exp(shift - errors) - 1).mean() for shift in tried])])
+def _best_shift(errors: Floats, weight: Floats) -> float:
+    """How far to move logarithms for the least mean relative error |predicted / measured - 1|, rows weighed (n,).
+
+    A move that gains next to nothing on families left out is by chance, and not made.
+    """
+    best = least_off(errors, weight)
+    off = [np.average(np.abs(np.exp(moved - errors) - 1), weights=weight) for moved in (best, 0.0)]
+    return best if off[0] < (1 - _WORTH) * off[1] else 0.0
 
 
 def _spread_out(values: Floats, at: NDArray[np.int64], rows: int) -> Floats:

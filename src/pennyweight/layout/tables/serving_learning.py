@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -27,7 +29,9 @@ _NOISE = (6.0, 2.0)  # so far whole models are off alike: the more, the less the
 _ODD = (0.15, 0.3)  # errors beyond this say that a row is odd
 _BALANCE = 0.5  # how far families of many rows weigh no more than those of few
 _ROUNDS = 2
-_USUAL_SHARE = 0.25  # of rows where drafting is possible, before a release is known
+# Of rows where drafting is possible, before a release is known: what was published before 2026 did not draft.
+_USUAL_SHARE, _EARLY_SHARE = {"trtllm": 0.6, "sglang": 0.1, "vllm": 0.1}, 0.05
+_EARLY = re.compile(r"\|20(?:1\d|2[0-5])-\d\d$")
 _KNOWN_AFTER = 2.0  # rows that this counts for
 _SPREAD = 0.15  # of errors, in telling drafting from not
 
@@ -36,7 +40,7 @@ _SPREAD = 0.15  # of errors, in telling drafting from not
 class Physics:
     """Multipliers of the seconds per token (`decode`) and to the first token (`first`).
 
-    `shares` says of each release (and "" of all) which share of its rows, where it was possible, drafted ahead.
+    `shares` says of each release which share of its rows, where it was possible, drafted ahead.
     """
 
     decode: Additive
@@ -46,7 +50,7 @@ class Physics:
     @classmethod
     def prior(cls) -> Self:
         """What kernels measured by themselves say, before any deployment was seen."""
-        return cls(Additive.prior(DECODE), Additive.prior(FIRST), {"": _USUAL_SHARE})
+        return cls(Additive.prior(DECODE), Additive.prior(FIRST), {})
 
     @classmethod
     def fit(cls, read: Read, tpot_s: Floats, ttft_s: Floats) -> Self:
@@ -56,12 +60,12 @@ class Physics:
         its release (expectation maximisation).
         """
         made = cls.prior()
-        weight = _balanced(read.family)
+        weight = balanced(read.family)
         plain, ahead = sides(read)
         for _ in range(_ROUNDS):
             errors = [np.log(tpot_s / settle(side, made.decode).tpot_s) for side in (plain, ahead)]
             chance, shares = _drafted(errors, read)
-            pair = _Pair((plain, ahead), np.concatenate([weight * (1 - chance), weight * chance]))
+            pair = _Pair((plain, ahead), read.cold, np.concatenate([weight * (1 - chance), weight * chance]))
             decode = pair.fit(made, tpot_s, first=False)
             made = cls(decode, made.first, shares)
         return cls(made.decode, pair.fit(made, ttft_s, first=True), shares)
@@ -70,19 +74,27 @@ class Physics:
         """The same, knowing from a stack's own rows which of its releases draft ahead."""
         errors = [np.log(tpot_s / settle(side, self.decode).tpot_s) for side in sides(read)]
         errors = [each - np.median(each) * 0.5 for each in errors]
-        return replace(self, shares={**self.shares, **_drafted(errors, read)[1], "": self.shares[""]})
+        return replace(self, shares={**self.shares, **_drafted(errors, read)[1]})
 
-    def seconds(self, fleet: Fleet) -> Both:
-        """Seconds per token and to the first token (n,) of deployments that say whether they draft."""
+    def seconds(self, fleet: Fleet, cold: Floats | float = 1.0) -> Both:
+        """Seconds per token and to the first token (n,) of deployments that say whether they draft.
+
+        `cold` (n,): how far all users begin at once (see `first_values`).
+        """
         load = settle(fleet, self.decode)
-        return load.tpot_s, self.first.add_up(first_values(fleet, load))
+        return load.tpot_s, self.first.add_up(first_values(fleet, load, cold))
 
     def modes(self, read: Read) -> tuple[Both, Both, Floats]:
         """Seconds (n,) without and with drafting, and the chance that rows which do not say did."""
         plain, ahead = sides(read)
-        usual = self.shares[""]
-        chance = np.array([self.shares.get(str(release), usual) for release in read.release])
-        return self.seconds(plain), self.seconds(ahead), np.where(np.isnan(read.drafts), chance, 0.0)
+        pairs = zip(read.release.tolist(), usual_shares(read).tolist(), strict=True)
+        chance = np.array(list(starmap(self.shares.get, pairs)))
+        unsaid = np.isnan(read.drafts)
+        without = self.seconds(plain, read.cold)
+        tpot_s, ttft_s = (each.copy() for each in without)
+        if unsaid.any():
+            tpot_s[unsaid], ttft_s[unsaid] = self.seconds(ahead.take(unsaid), read.cold[unsaid])
+        return without, (tpot_s, ttft_s), np.where(unsaid, chance, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy."""
@@ -109,6 +121,12 @@ def likely(modes: tuple[Both, Both, Floats], which: int) -> Floats:
     return np.where(chance / ahead > (1 - chance) / plain, ahead, plain)
 
 
+def usual_shares(read: Read) -> Floats:
+    """The share of rows (n,) that draft ahead, by engine and date, before anything else is known of a release."""
+    pairs = zip(read.fleet.engine.tolist(), read.release.tolist(), strict=True)
+    return np.array([_EARLY_SHARE if _EARLY.search(release) else _USUAL_SHARE[engine] for engine, release in pairs])
+
+
 def sides(read: Read) -> tuple[Fleet, Fleet]:
     """The deployments as if none of those that do not say drafted ahead, and as if all did."""
     unsaid = np.isnan(read.drafts)
@@ -120,6 +138,7 @@ class _Pair:
     """Rows twice, without and with drafting, each weighed by its chance (2n,)."""
 
     sides: tuple[Fleet, Fleet]
+    cold: Floats
     weight: Floats
 
     def fit(self, made: Physics, measured: Floats, *, first: bool) -> Additive:
@@ -132,26 +151,28 @@ class _Pair:
 
     def _values(self, side: Fleet, made: Physics, *, first: bool) -> dict[str, Floats]:
         load = settle(side, made.decode)
-        return first_values(side, load) if first else decode_values(side, load.batch)
+        return first_values(side, load, self.cold) if first else decode_values(side, load.batch)
 
 
 def _drafted(errors: list[Floats], read: Read) -> tuple[Floats, dict[str, float]]:
     """The chance (n,) that each row drafted ahead, and the share of each release."""
     fits = [np.exp(-2 * np.sqrt(1 + (each / _SPREAD) ** 2)) for each in errors]
     unsaid = np.isnan(read.drafts)
-    names, codes = np.unique(read.release, return_inverse=True)
-    share = np.full(len(names), _USUAL_SHARE)
+    names, at, codes = np.unique(read.release, return_index=True, return_inverse=True)
+    usual = usual_shares(read)[at]
+    share = usual.copy()
     chance = np.zeros(len(codes))
     for _ in range(20):
         ahead = share[codes] * fits[1]
         chance = np.where(unsaid, ahead / (ahead + (1 - share[codes]) * fits[0] + 1e-12), 0.0)
         counts = np.bincount(codes, unsaid, len(names))
-        share = (np.bincount(codes, chance, len(names)) + _KNOWN_AFTER * _USUAL_SHARE) / (counts + _KNOWN_AFTER)
+        share = (np.bincount(codes, chance, len(names)) + _KNOWN_AFTER * usual) / (counts + _KNOWN_AFTER)
     seen = np.bincount(codes, unsaid, len(names)) > 0
     known = {str(name): float(each) for name, each, ok in zip(names, share, seen, strict=True) if ok}
-    return chance, {"": _USUAL_SHARE, **known}
+    return chance, known
 
 
-def _balanced(family: NDArray[np.str_]) -> Floats:
+def balanced(family: NDArray[np.str_]) -> Floats:
+    """Weights of rows (n,): a family counts by the root of how many rows it has."""
     _, codes, counts = np.unique(family, return_inverse=True, return_counts=True)
     return np.asarray((len(family) / len(counts) / counts[codes]) ** _BALANCE)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from pennyweight.cost.learn.nearest import Nearest
+from pennyweight.cost.transformer import training_flop
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.layout.tables.standing import widened
-from pennyweight.layout.tables.table import Forecast, Learnt
+from pennyweight.layout.tables.table import Forecast, Learnt, Table
 from pennyweight.layout.timing.fitted import Fitted, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pennyweight.core.dims import Dims
     from pennyweight.layout.rows import Rows
     from pennyweight.layout.timing.cases import Cases
     from pennyweight.layout.timing.fitted import Recipe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Texts = NDArray[np.str_]
 
 STEP = "step_time_s"
+_EXPERTS = 2  # the place of experts among coordinates
 _OTHER_DEVICE = 0.6  # see bench/stand_ins.py
 
 
@@ -66,8 +69,8 @@ class Reading:
     read: Callable[[Rows], Asked]
     recipes: Mapping[str, Recipe]
 
-    def learn(self, rows: Rows, measured_s: Floats) -> Steps:
-        """Fit every kind that has rows with a measured step (n,)."""
+    def learn(self, rows: Rows, measured_s: Floats, labels: Texts | None = None) -> Steps:
+        """Fit every kind that has rows with a measured step (n,); `labels` (n,) are what to call them."""
         asked = self.read(rows)
         known = np.isfinite(measured_s) & asked.usable
         if not known.any():
@@ -79,7 +82,8 @@ class Reading:
             fitted[kind] = Fitted.learn(self.recipes[kind], Sample(of.cases, of.traits, measured_s[mine]))
         seen = asked.take(known)
         places, first = np.unique(_coordinates(seen.cases).round(3), axis=0, return_index=True)
-        return Steps(self, fitted, Nearest.of(places, seen.label[first].tolist()))
+        called = seen.label if labels is None else labels[known]
+        return Steps(self, fitted, Nearest.of(places, called[first].tolist()))
 
     def restore(self, body: Mapping[str, Any]) -> Steps:
         """What `Steps.to_dict` wrote."""
@@ -119,6 +123,15 @@ class Steps(Learnt):
             "nearest": self.nearest.to_dict(),
         }
 
+    def near(self, cases: Cases) -> tuple[str, float]:
+        """The measured row nearest to one case, and how far that is as a multiple of what is usual: outside above 1."""
+        at, there = _coordinates(cases).reshape(1, -1), self.nearest
+        sparse = there.rows[:, _EXPERTS] * there.spread[_EXPERTS] + there.mean[_EXPERTS] > 0.5
+        alike = np.flatnonzero(sparse == (at[0, _EXPERTS] > 0.5))  # dense models are no measure of experts
+        if len(alike):
+            there = replace(there, rows=there.rows[alike], names=tuple(there.names[each] for each in alike.tolist()))
+        return there.names[int(there.at(at)[1][0])], float(there.reach(at)[0])
+
     def _of(self, kind: str) -> Fitted:
         """What a kind taught; of one never measured, what the kind with most rows did."""
         return self.fitted.get(kind) or max(self.fitted.values(), key=lambda each: len(each.process.values))
@@ -126,6 +139,36 @@ class Steps(Learnt):
     def _said(self, kind: str, asked: Asked) -> Texts:
         said = self.nearest.outside(_coordinates(asked.cases))
         return said if kind in self.fitted else np.char.add(f"no row like {kind} was measured; ", said)
+
+
+class StepTable(Table):
+    """A table of measured steps that a `Reading` knows; what was measured is each table's own."""
+
+    targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
+    splits: ClassVar[tuple[str, ...]] = ("model",)
+    reading: ClassVar[Reading]
+
+    def groups(self, rows: Rows, split: str) -> Texts:
+        """The trait (n,) of this name."""
+        return np.asarray(self.reading.read(rows).traits[split], dtype=np.str_)
+
+    def learn(self, rows: Rows) -> Learnt:
+        """Fit each kind of rows by itself."""
+        return self.reading.learn(rows, self.measured(rows)[STEP], self.labels(rows))
+
+    def labels(self, rows: Rows) -> Texts | None:  # ruff: ignore[unused-method-argument] - a table may say more
+        """What to call rows (n,) where they are the nearest; None: as they are read."""
+        return None
+
+    def restore(self, body: Mapping[str, Any]) -> Learnt:
+        """What was kept of a fit."""
+        return self.reading.restore(body)
+
+
+def by_throughput(rows: Rows) -> Mapping[str, Floats]:
+    """Seconds per step (n,): tokens of a batch over tokens per second of all GPUs."""
+    tokens = rows.number("seq_len") * rows.number("global_batch")
+    return {STEP: tokens / (rows.number("tokens_per_s_gpu") * rows.number("n_gpus"))}
 
 
 def _coordinates(cases: Cases) -> Floats:
@@ -144,6 +187,14 @@ def _coordinates(cases: Cases) -> Floats:
     sizes += [layout.ep, layout.micro_batch, cases.global_batch, machine.flop_s]
     shape = cases.shape
     return np.stack([np.broadcast_to(np.log2(each), shape) for each in sizes], axis=1)
+
+
+def with_mfu(labels: Texts, dims: Sequence[Dims], sequence: Floats, tokens_s: Floats, peak_flop_s: Floats) -> Texts:
+    """Labels (n,) with the share of the peak that rows (n,) reached, from the tokens per second (n,) of a device."""
+    each = np.array([float(training_flop(d, max(n, 1.0))) / max(n, 1.0) for d, n in zip(dims, sequence, strict=True)])
+    share = each * tokens_s / peak_flop_s
+    said = [f", {100 * mfu:.0f}% MFU" if 0 < mfu < 1 else "" for mfu in share.tolist()]
+    return np.char.add(labels, np.array(said, dtype=np.str_))
 
 
 def off_of(devices: Texts, near: float | Floats) -> Floats:

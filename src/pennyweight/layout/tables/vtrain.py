@@ -10,15 +10,14 @@ and nothing that the table says tells why. They are kept; fits are robust to the
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from pennyweight.cost.learn.process import Part
 from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.gpt import OFF, models, told_of
-from pennyweight.layout.tables.steps import STEP, Asked, Reading, names, recompute_of
-from pennyweight.layout.tables.table import Learnt, Table
+from pennyweight.layout.tables.steps import STEP, Asked, Reading, StepTable, names, recompute_of
 from pennyweight.layout.timing.cases import Cases, Layouts, Machines
 from pennyweight.layout.timing.fitted import Prior, Recipe
 from pennyweight.layout.timing.rates import machine
@@ -129,31 +128,19 @@ READING = Reading(_read, {"single node": _SINGLE, "many nodes": _MULTI})
 
 
 @final
-class VTrain(Table):
+class VTrain(StepTable):
     """Seconds per step on A100; held out by shape (of the model) and by layout."""
 
     name: ClassVar[str] = "vtrain"
+    reading: ClassVar[Reading] = READING
     columns: ClassVar[frozenset[str]] = frozenset(
         {"set", "gpu", "layers", "hidden", "heads", "seq_len", "schedule", *_NEEDED}
     )
-    targets: ClassVar[Mapping[str, str]] = {STEP: "s"}
     splits: ClassVar[tuple[str, ...]] = ("shape", "layout")
 
     def measured(self, rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         """Seconds per step (n,)."""
         return {STEP: rows.number("step_time_ms") / 1e3}
-
-    def groups(self, rows: Rows, split: str) -> NDArray[np.str_]:
-        """The shape of the model, or the layout with its micro-batch."""
-        return np.asarray(_read(rows).traits[split], dtype=np.str_)
-
-    def learn(self, rows: Rows) -> Learnt:
-        """Fit single-node and multi-node rows, each by themselves."""
-        return READING.learn(rows, self.measured(rows)[STEP])
-
-    def restore(self, body: Mapping[str, Any]) -> Learnt:
-        """What was kept of a fit."""
-        return READING.restore(body)
 
 
 TABLE = VTrain()

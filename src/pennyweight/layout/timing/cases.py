@@ -34,6 +34,7 @@ _SAME = (
     "head_dim",
     "vocab",
     "gated",
+    "tied",
     "causal",
     "ffn",
     "experts",
@@ -62,10 +63,12 @@ class Models(Columns):
     """What a step needs to know of a transformer, as columns of floats: means over its layers, which may be mixed.
 
     `mixer_in` and `mixer_out` are the widths of the products before and after attention (or a recurrence, of which
-    `linear` numbers per token are read and written); `attention` is the width of all heads together of layers that see
-    everything, `attention_near` that of those that see a `window`; `kv` numbers per token are kept. `dense` is the
-    share of layers with a dense block of width `ffn`, `routed` that of layers with experts, of which all tokens see the
-    `shared` channels. `body` parameters of a layer belong to no expert, `bank` ones do; `ends` are outside the layers.
+    `linear` numbers per token are read and written, and `state` remembered); `attention` is the width of all heads
+    together of layers that see everything, `attention_near` that of those that see a `window`; `kv` numbers per token
+    are kept. `dense` is the share of layers with a dense block of width `ffn`, `routed` that of layers with experts, of
+    which all tokens see the `shared` channels. `body` parameters of a layer belong to no expert, `bank` ones do;
+    outside the layers `ends` are before them and `tail` after; where they are `tied` the logits have the matrix of the
+    embedding.
     """
 
     layers: Column
@@ -74,10 +77,12 @@ class Models(Columns):
     head_dim: Column
     vocab: Column
     gated: Column
+    tied: Column
     causal: Column
     mixer_in: Column
     mixer_out: Column
     linear: Column
+    state: Column
     attention: Column
     attention_near: Column
     window: Column
@@ -93,6 +98,7 @@ class Models(Columns):
     body: Column
     bank: Column
     ends: Column
+    tail: Column
 
     @classmethod
     def of(cls, models: Sequence[Dims]) -> Self:
@@ -119,6 +125,7 @@ def _facts(model: Dims) -> dict[str, float]:
         "mixer_in": mixer_weights(model) / layers / hidden - out,
         "mixer_out": out,
         "linear": model.linear_layers * (model.linear_in + model.linear_out) / layers,
+        "state": model.linear_layers * model.linear_state / layers,
         "attention": full * width / layers,
         "attention_near": near * width / layers,
         "window": float(model.window or model.max_context or 1 << 20),
@@ -129,6 +136,7 @@ def _facts(model: Dims) -> dict[str, float]:
         "body": (parts.layers - parts.experts) / layers,
         "bank": parts.experts / layers,
         "ends": float(parts.embedding),
+        "tail": float(parts.logits),
     }
 
 
@@ -136,8 +144,9 @@ def _facts(model: Dims) -> dict[str, float]:
 class Layouts(Columns):
     """Layouts as in `core.layout.Layout`, as columns of floats; `recompute` is 0 none, 1 selective, 2 full.
 
-    `overlap` is 1 where gradients are reduced while the backward pass still runs, as every framework does by now;
-    `trained` is the share of the weights that learn (adapters: next to none).
+    `etp` is the tensor parallelism of experts: 1 where they are spread, as in NVIDIA's recipes, else that of everything
+    else, Megatron-LM's default. `overlap` is 1 where gradients are reduced while the backward pass still runs, as every
+    framework does by now; `trained` is the share of the weights that learn (adapters: next to none).
     """
 
     tp: Column
@@ -145,6 +154,7 @@ class Layouts(Columns):
     dp: Column
     cp: Column
     ep: Column
+    etp: Column
     chunks: Column
     zero: Column
     micro_batch: Column
@@ -156,7 +166,8 @@ class Layouts(Columns):
     @classmethod
     def of(cls, layouts: Sequence[Layout]) -> Self:
         """Columns (n,) of n layouts."""
-        names = [each.name for each in fields(cls) if each.name not in {"recompute", "overlap", "trained"}]
+        own = {"etp", "recompute", "overlap", "trained"}
+        names = [each.name for each in fields(cls) if each.name not in own]
         again = [float(RECOMPUTES.index(each.recompute)) for each in layouts]
         return cls.at(**{name: _column(layouts, name) for name in names}, recompute=np.array(again))
 
@@ -164,7 +175,19 @@ class Layouts(Columns):
     def at(cls, **given: Column) -> Self:
         """Layouts from columns by name; what is not given is that of `Layout()`: one device, one sequence."""
         blank = {"zero": 0.0, "sequence_parallel": 0.0, "recompute": 0.0}
+        if "etp" not in given and "tp" in given:
+            given["etp"] = np.where(np.greater(given.get("ep", 1.0), 1.0), 1.0, given["tp"])
         return cls(**{each.name: given.get(each.name, blank.get(each.name, 1.0)) for each in fields(cls)})
+
+    @property
+    def replicas(self) -> Column:
+        """How many devices hold the same of what is in no expert."""
+        return self.dp * self.cp
+
+    @property
+    def expert_replicas(self) -> Column:
+        """How many devices of a stage hold the same experts."""
+        return np.maximum(self.tp * self.dp * self.cp / (self.ep * self.etp), 1.0)
 
 
 @dataclass(frozen=True, slots=True)

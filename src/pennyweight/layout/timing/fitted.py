@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ROUNDS = 40  # of the fit, at most
+PASSES = 3  # until pseudo-values no longer move by more than their noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class Recipe:
     """How one kind of rows is learned: its physics, why two residuals are alike (`parts`), and what no trait explains.
 
     `splits` name the traits whose groups are left out to make intervals; `refit` says whether physics is fitted again
-    without them, which matters where groups are few.
+    without them, which matters where groups are few. A row that is further than `robust` standard deviations from what
+    all others say of it counts as if it were no further (pseudo-values: Huber & Ronchetti 2009, section 7.8); 0: each
+    counts as it is.
     """
 
     prior: Prior
@@ -82,6 +85,16 @@ class Recipe:
     noise: float
     splits: tuple[str, ...]
     refit: bool = True
+    robust: float = 0.0
+
+    def process(self, traits: Traits, values: Floats) -> Process:
+        """What neighbours say of values (n,), rows unlike all others counting less."""
+        found = Process(self.parts, self.noise, traits, values)
+        for _ in range(PASSES if self.robust else 0):
+            mean, sd = found.left_out(np.arange(len(values)).astype(np.str_))
+            near = mean + np.clip(values - mean, -self.robust * sd, self.robust * sd)
+            found = Process(self.parts, self.noise, traits, near)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,7 @@ class Fitted:
         stack, process = _fit(recipe, sample)
         errors, scales, groups = [], [], []
         for split in recipe.splits:
-            error, scale = _left_out(recipe, sample, split, process)
+            error, scale = _left_out(recipe, sample, split, (stack, process))
             errors.append(error)
             scales.append(scale)
             groups.append(np.char.add(f"{split}:", sample.traits[split].astype(np.str_)))
@@ -151,15 +164,15 @@ class Fitted:
 
 def _fit(recipe: Recipe, sample: Sample) -> tuple[Stack, Process]:
     stack = recipe.prior.fit(sample.cases, sample.measured_s)
-    return stack, Process(recipe.parts, recipe.noise, sample.traits, sample.left(stack))
+    return stack, recipe.process(sample.traits, sample.left(stack))
 
 
-def _left_out(recipe: Recipe, sample: Sample, split: str, process: Process) -> tuple[Floats, Floats]:
+def _left_out(recipe: Recipe, sample: Sample, split: str, whole: tuple[Stack, Process]) -> tuple[Floats, Floats]:
     """log(measured / predicted) (n,) of rows whose group was left out, and how unsure (n,) the process was of them."""
     groups = sample.traits[split]
     if not recipe.refit or len(set(groups.tolist())) < 2:
-        mean, sd = process.left_out(groups)
-        return process.values - mean, sd
+        mean, sd = whole[1].left_out(groups)
+        return sample.left(whole[0]) - mean, sd
     error, scale = np.empty(len(groups)), np.empty(len(groups))
     for asked in folds_of(groups):
         stack, others = _fit(recipe, sample.take(~asked))

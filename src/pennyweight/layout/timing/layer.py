@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pennyweight.layout.timing.stack import Stack
 
 
+# FLOP per token and number remembered: four to write and read it, about as many inside chunks of 256 tokens, where
+# keys are 128 wide.
+SCAN = 8.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Forward:
     """Seconds of one forward pass by part."""
@@ -45,8 +50,8 @@ def layer_s(cases: Cases, stack: Stack) -> dict[str, Column]:
         "recompute": full * (once.matmul + once.elementwise) + core * once.attention,
         "tensor_parallel": (2.0 + full) * once.tensor,
         "context_parallel": (2.0 + core) * once.context,
-        "experts": (2.0 + full) * once.experts,
     }
+    parts["experts"] = _visible(total(parts), (2.0 + full) * once.experts, stack.overlap)
     launched = (2.0 + full) * (stack.host_s + cases.model.routed * stack.expert_host_s)
     return parts | {"host": beyond(total(parts), launched)}
 
@@ -65,6 +70,11 @@ def beyond(busy: Column, other: Column) -> Column:
     return 0.5 * (apart + np.sqrt(apart * apart + 0.04 * busy * other))
 
 
+def _visible(busy: Column, spoken: Column, share: float) -> Column:
+    """What is left of talk of which a share runs beside what another micro-batch computes."""
+    return (1.0 - share) * spoken + share * beyond(busy, spoken)
+
+
 def tokens_of(cases: Cases) -> Column:
     """Tokens of one micro-batch on one device."""
     return cases.layout.micro_batch * cases.sequence / cases.layout.cp
@@ -73,7 +83,7 @@ def tokens_of(cases: Cases) -> Column:
 def _forward(cases: Cases, stack: Stack) -> _Forward:
     tokens = tokens_of(cases)
     return _Forward(
-        matmul=stack.matmul * _matmul(cases, tokens),
+        matmul=stack.matmul * _matmul(cases, tokens, stack.grouped),
         attention=stack.attention * _attention(cases),
         elementwise=kernels.moved_s(kernels.HALF * _numbers(cases, tokens, stack), cases.machine),
         tensor=stack.tensor * _tensor(cases, tokens),
@@ -82,14 +92,14 @@ def _forward(cases: Cases, stack: Stack) -> _Forward:
     )
 
 
-def _matmul(cases: Cases, tokens: Column) -> Column:
+def _matmul(cases: Cases, tokens: Column, grouped: float) -> Column:
     model, machine, split = cases.model, cases.machine, 1.0 / cases.layout.tp
     mixer = kernels.matmul_s(tokens, model.mixer_in * split, model.hidden, machine) + kernels.matmul_s(
         tokens, model.hidden, model.mixer_out * split, machine
     )
     dense = model.dense * _block(tokens, model.hidden, model.ffn * split, cases)
     shared = model.routed * kernels.matmul_s(tokens, model.shared * split, model.hidden, machine)
-    return mixer + dense + shared + model.routed * _experts_matmul(cases, tokens)
+    return mixer + dense + shared + model.routed * grouped * _experts_matmul(cases, tokens)
 
 
 def _block(tokens: Column, outer: Column, inner: Column, cases: Cases) -> Column:
@@ -102,8 +112,8 @@ def _experts_matmul(cases: Cases, tokens: Column) -> Column:
     """Grouped products: each of a device's experts sees its even share of the tokens of its expert group."""
     model, layout = cases.model, cases.layout
     held = model.experts / layout.ep
-    each = tokens / layout.tp * model.experts_per_token / np.maximum(held, 1e-9)
-    return held * _block(each, model.moe_hidden, model.moe_ffn, cases)
+    each = tokens * layout.etp / layout.tp * model.experts_per_token / np.maximum(held, 1e-9)
+    return held * _block(each, model.moe_hidden, model.moe_ffn / layout.etp, cases)
 
 
 def _numbers(cases: Cases, tokens: Column, stack: Stack) -> Column:
@@ -114,7 +124,9 @@ def _numbers(cases: Cases, tokens: Column, stack: Stack) -> Column:
     routed = model.routed * model.experts_per_token
     wide = (1.0 + model.gated) * (model.dense * model.ffn + routed * model.moe_ffn) + model.linear
     inside = (
-        stack.inner * wide + stack.permute * routed * model.moe_hidden + stack.scores * cases.sequence * model.heads
+        stack.inner * wide
+        + stack.permute * routed * layout.etp * model.moe_hidden
+        + stack.scores * cases.sequence * model.heads
     )
     return tokens * (stack.stream * model.hidden * spread + inside * split)
 
@@ -127,18 +139,25 @@ def _attention(cases: Cases) -> Column:
     tiles = (1.0 + pad / model.head_dim) / (1.0 + pad / 128.0)
     width = tiles * (model.attention + model.attention_near * near / sequence) / (layout.tp * layout.cp)
     whole = kernels.attention_s(layout.micro_batch, sequence, sequence, width, cases.machine)
-    return whole * (1.0 - 0.5 * model.causal)
+    return whole * (1.0 - 0.5 * model.causal) + _scan(cases)
+
+
+def _scan(cases: Cases) -> Column:
+    """A linear recurrence in chunks of some hundred tokens, at the rate of attention (Dao & Gu 2024, section 6)."""
+    return SCAN * tokens_of(cases) * cases.model.state / cases.layout.tp / cases.machine.attention_flop_s
 
 
 def _tensor(cases: Cases, tokens: Column) -> Column:
     """An all-reduce for each block whose matrices are split (or as many bytes gathered and scattered).
 
-    Experts are whole; what they share takes half as much as a dense block.
+    What experts share takes half as much as a dense block; experts that are split take as much as one (Megatron-LM's
+    default dispatcher gathers tokens before they are dealt out).
     """
     layout, machine, model = cases.layout, cases.machine, cases.model
     group = Group.of(layout.tp, 1.0, machine.node)
     byte = kernels.HALF * tokens * model.hidden
-    return (1.0 + model.dense + 0.5 * model.routed) * links.all_reduce_s(byte, group, machine)
+    blocks = 1.0 + model.dense + model.routed * (0.5 + (layout.etp > 1.0))
+    return blocks * links.all_reduce_s(byte, group, machine)
 
 
 def _context(cases: Cases, tokens: Column) -> Column:

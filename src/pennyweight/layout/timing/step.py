@@ -18,7 +18,7 @@ from pennyweight.layout.timing.stack import STACK, Stack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.timing.cases import Cases, Column
+    from pennyweight.layout.timing.cases import Cases, Column, Layouts, Machines
 
 PARTS = (
     "matmul",
@@ -121,8 +121,7 @@ def _reduced(cases: Cases) -> Column:
     """One all-reduce of all gradients, those of experts among the devices that hold the same ones."""
     layout, machine = cases.layout, cases.machine
     body, bank = weights.held(cases)
-    whole = Group.of(layout.dp * layout.cp, layout.tp, machine.node)
-    apart = Group.of(np.maximum(layout.dp * layout.cp * layout.tp / layout.ep, 1.0), layout.ep, machine.node)
+    whole, apart = _alike(layout, machine)
     return links.all_reduce_s(kernels.HALF * body, whole, machine) + links.all_reduce_s(
         kernels.HALF * bank, apart, machine
     )
@@ -133,6 +132,14 @@ def _sharded(cases: Cases) -> Column:
     layout, machine = cases.layout, cases.machine
     layers = cases.model.layers / layout.pp
     body, bank = weights.held(cases)
-    group = Group.of(layout.dp * layout.cp, layout.tp, machine.node)
-    each = links.gather_s(kernels.HALF * (body + bank) / layers, group, machine)
+    whole, apart = _alike(layout, machine)
+    each = links.gather_s(kernels.HALF * body / layers, whole, machine) + (bank > 0.0) * links.gather_s(
+        kernels.HALF * bank / layers, apart, machine
+    )
     return layers * each * np.where(layout.zero >= 3.0, 3.0, 2.0)
+
+
+def _alike(layout: Layouts, machine: Machines) -> tuple[Group, Group]:
+    """The devices that hold the same of what is in no expert, and those that hold the same experts."""
+    whole = Group.of(layout.replicas, layout.tp, machine.node)
+    return whole, Group.of(layout.expert_replicas, layout.ep * layout.etp, machine.node)

@@ -12,19 +12,25 @@ if TYPE_CHECKING:
 OPTIMIZER_BYTE = 28.0  # per parameter: gradient read, fp32 weight and two moments read and written, weight written
 
 
-def held(cases: Cases) -> tuple[Column, Column]:
-    """Parameters of one device of the first stage before data-parallel sharding: outside of experts, and in them."""
+def held(cases: Cases, *, last: bool = False) -> tuple[Column, Column]:
+    """Parameters of one device of the first or last stage before data-parallel sharding: outside of experts, in them.
+
+    All is split over tensor parallelism, the few norms too; experts over `ep` and their own tensor parallelism. The
+    last of several stages has the matrix of the logits, or a copy of the embedding where that is tied, as in
+    Megatron-LM.
+    """
     model, layout = cases.model, cases.layout
-    layers = model.layers / layout.pp
-    return (layers * model.body + model.ends) / layout.tp, layers * model.bank / layout.ep
+    layers, one = model.layers / layout.pp, 1.0 * (layout.pp <= 1.0)
+    copied = model.tail + model.tied * model.vocab * model.hidden
+    ends = one * (model.ends + model.tail) + (1.0 - one) * (copied if last else model.ends)
+    return (layers * model.body + ends) / layout.tp, layers * model.bank / (layout.ep * layout.etp)
 
 
 def optimizer_byte(cases: Cases) -> Column:
     """Bytes that the optimiser of one device moves in a step: Adam in mixed precision, sharded from ZeRO-1 on."""
     layout = cases.layout
     body, bank = held(cases)
-    replicas = layout.dp * layout.cp
     sharded = layout.zero > 0.0
-    shards = np.where(sharded, replicas, 1.0)
-    expert_shards = np.where(sharded, np.maximum(replicas * layout.tp / layout.ep, 1.0), 1.0)
+    shards = np.where(sharded, layout.replicas, 1.0)
+    expert_shards = np.where(sharded, layout.expert_replicas, 1.0)
     return OPTIMIZER_BYTE * (body / shards + bank / expert_shards)

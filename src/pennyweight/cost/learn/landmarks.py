@@ -42,8 +42,8 @@ class LandmarkMachine:
         """Least squares of `targets` (N, K) on the kernels between rows of `x` (N, D), of length one, and landmarks.
 
         Landmarks are rows drawn by chance (Williams and Seeger 2001, Using the Nyström Method to Speed Up Kernel
-        Machines). Time grows with N·M·(D + M) + M³, memory with N·D + M². Raises `BadInputError` for rows or targets that are not finite and
-        for fewer rows than two.
+        Machines). Time grows with N·M·(D + M) + M³, memory with N·D + M². Raises `BadInputError` for rows or targets
+        that are not finite and for fewer rows than two.
         """
         _check(x, targets)
         chosen = np.random.default_rng(seed).permutation(len(x))[: settings.landmarks]
