@@ -86,3 +86,9 @@ class StorageError(PennyweightError):
     """The ledger or a file cannot be written: the disk is full, failing or read-only, or another process holds it."""
 
     exit_code = 9
+
+
+class LostError(PennyweightError):
+    """Another worker of a team that trains together is gone."""
+
+    exit_code = 10

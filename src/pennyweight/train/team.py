@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -14,8 +14,10 @@ class Team(ABC):
     """The workers that train one model, as one of them sees it: the `rank`-th of `size`.
 
     The loop calls `wrap` once, `share` at the start of every epoch, `after_step` after every change of the weights and
-    `agree` before the next step; every worker calls them equally often.
+    `agree` before the next step, `finish` at the end; every worker calls them equally often.
     """
+
+    whole: ClassVar[bool] = True  # whether every worker holds all weights, as `train.loop.fit` needs
 
     rank: int
     size: int
@@ -34,6 +36,10 @@ class Team(ABC):
     @abstractmethod
     def after_step(self, model: nn.Module, step: int) -> None:
         """Do what is due after `step` changes of the weights, such as averaging them."""
+
+    @abstractmethod
+    def finish(self, model: nn.Module) -> None:
+        """Come to the same weights after the last step, if they are not the same already."""
 
     @abstractmethod
     def agree(self, *, going: bool) -> bool:
@@ -66,6 +72,9 @@ class Alone(Team):
         return order
 
     def after_step(self, model: nn.Module, step: int) -> None:
+        """Nothing."""
+
+    def finish(self, model: nn.Module) -> None:
         """Nothing."""
 
     def agree(self, *, going: bool) -> bool:
