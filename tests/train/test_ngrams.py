@@ -61,3 +61,14 @@ def test_tokens_outside_the_vocabulary_are_named():
 def test_an_order_that_cannot_be_numbered_is_refused_with_the_most_that_can():
     with pytest.raises(BadInputError, match="up to 10"):
         NGrams.fit(np.arange(60), order=12, vocabulary=65)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(_TOKEN, min_size=8, max_size=120), st.integers(1, 4))
+def test_what_it_teaches_is_what_it_would_say_itself(text, order):
+    model = NGrams.fit(np.array(text), order=order, vocabulary=5)
+    windows = np.array([text[:7]])
+    taught = np.exp(model.teach(windows[:, :-1]))
+    assert taught.sum(axis=2) == pytest.approx(1, abs=1e-5)
+    said = np.take_along_axis(taught, windows[:, 1:, None], axis=2)[..., 0]
+    assert said == pytest.approx(model.chances(windows), abs=1e-5)

@@ -69,6 +69,20 @@ class NGrams:
                 chance[:, first:] = _refined(counted, codes, self.vocabulary, chance[:, first:])
         return chance
 
+    def teach(self, windows: NDArray[Any]) -> NDArray[np.float32]:
+        """The log chances (W, T, vocabulary) of what follows each token of windows (W, T): soft labels for a network.
+
+        Time and memory grow with windows × tokens × vocabulary, and with the distinct sequences × vocabulary.
+        """
+        told = np.empty((*windows.shape, self.vocabulary), np.float32)
+        heads, table = np.zeros(1, np.uint64), np.full((1, self.vocabulary), 1.0 / self.vocabulary)
+        for length, counted in enumerate(self.orders, start=1):
+            shorter = counted.heads % np.uint64(self.vocabulary ** max(length - 2, 0))
+            table = _table(counted, table[np.searchsorted(heads, shorter)], self.vocabulary)
+            heads = counted.heads
+            _tell(told, np.log(table).astype(np.float32), heads, _before(windows, length - 1, self.vocabulary))
+        return told
+
     def loss(self, windows: NDArray[Any]) -> float:
         """The mean negative log chance of windows (W, T), in nats per token."""
         return float(-np.log(self.chances(windows)).mean())
@@ -117,6 +131,30 @@ def _refined(counted: _Order, codes: Codes, vocabulary: int, shorter: NDArray[np
     freed = counted.discount * ends * shorter.ravel()
     mixed = (np.maximum(times - counted.discount, 0.0) + freed) / np.maximum(total, 1.0)
     return np.where(total > 0, mixed, shorter.ravel()).reshape(codes.shape)
+
+
+def _table(counted: _Order, shorter: NDArray[np.float64], vocabulary: int) -> NDArray[np.float64]:
+    """The chances of all tokens after each beginning (heads, vocabulary), those by one length less given alike."""
+    table = shorter * (counted.discount * counted.ends / counted.total)[:, None]
+    row = np.searchsorted(counted.heads, counted.codes // np.uint64(vocabulary))
+    table[row, (counted.codes % np.uint64(vocabulary)).astype(np.intp)] += (
+        counted.times - counted.discount
+    ) / counted.total[row]
+    return table
+
+
+def _before(windows: NDArray[Any], length: int, vocabulary: int) -> Codes:
+    """The numbers of the sequences of a length that end at each token from the `length`-th on (the first for none)."""
+    if length == 0:
+        return np.zeros(windows.shape, np.uint64)
+    return _windowed(windows, length, vocabulary)
+
+
+def _tell(told: NDArray[np.float32], table: NDArray[np.float32], heads: Codes, codes: Codes) -> None:
+    """Write the rows of `table` where the beginning was seen; `codes` end with the last tokens of `told`."""
+    at = np.minimum(np.searchsorted(heads, codes), len(heads) - 1)
+    seen = heads[at] == codes
+    told[:, told.shape[1] - codes.shape[1] :][seen] = table[at[seen]]
 
 
 def _looked_up(keys: Codes, values: NDArray[np.float64], wanted: Codes) -> NDArray[np.float64]:
