@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from pennyweight import Demand, Floor, Limits, Search, Shop, Slack, TrainSpec, foresee, optimize, torch_job
-from pennyweight.core import Basis
+from pennyweight.cli.optimizing import verdict
+from pennyweight.core import Basis, Phase, Stage
 from pennyweight.data.splits import split
 from pennyweight.errors import FloorUnreachableError, OverBudgetError, StorageError, UnknownNameError
+from pennyweight.report.facts import front_facts
+from pennyweight.report.page import page
 
 
 def network():
@@ -121,3 +124,28 @@ def test_nothing_is_tried_that_cannot_pay_for_itself(tmp_path):
     front = optimize(job_with(demand=Demand(1.0)), FEW, shop=shop)
     assert len(front.seen) == 1
     assert front.winner is front.control
+
+
+def test_for_training_only_what_is_found_and_trained_counts(tmp_path):
+    job = job_with(train=TrainSpec(epochs=8, batch=64, lr=3e-3), limits=Limits(trials=4))
+    front = optimize(job, Search(objective="train", levers=["schedule", "distill"]), shop=Shop.at(tmp_path))
+    for run in front.seen:
+        assert run.bill.line(Phase.SERVE).usd == 0
+        assert run.bill.line(Phase.STORE).usd < 1e-6 * run.bill.usd
+    assert {lever.name for lever in front.winner.plan.levers} == {"schedule"}
+    assert front.winner.bill.line(Phase.TRAIN).usd < 0.8 * front.control.bill.line(Phase.TRAIN).usd
+    facts = front_facts(front)
+    assert facts["objective"] == "train"
+    saved = 1 - front.winner.bill.line(Phase.TRAIN).usd / front.control.bill.line(Phase.TRAIN).usd
+    trained = front.control.bill.line(Phase.TRAIN).usd
+    assert facts["break_even_trainings"] == pytest.approx(front.spent.usd / (saved * trained))
+    assert "Only finding and training count" in page([front])
+    assert any("trainings" in line for line in verdict(facts))
+
+
+def test_for_training_the_levers_are_those_of_data_and_training(tmp_path):
+    front = foresee(job_with(), Search(objective="train"), shop=Shop.at(tmp_path))
+    stages = {lever.stage for run in front.seen for lever in run.plan.levers}
+    assert stages == {Stage.DATA, Stage.TRAIN}
+    with pytest.raises(UnknownNameError, match="train"):
+        foresee(job_with(), Search(objective="trian"), shop=Shop.at(tmp_path))

@@ -1,5 +1,6 @@
 """The recipes are what they say: their networks, their data, and a control that is worth beating."""
 
+import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from pennyweight.core import Kind, Plan
 from pennyweight.cost.count import count, params
 from pennyweight.data.splits import Arrays, Splits
 from pennyweight.engine import Engine
+from pennyweight.engine.making import trained
 from pennyweight.errors import BadInputError
 from pennyweight.jobs import load_recipe
 from pennyweight.levers.distill import Distill
+from pennyweight.levers.freeze import Freeze
+from pennyweight.levers.lora import Lora
 from pennyweight.levers.quantize import Quantize
 from pennyweight.levers.runtime import Runtime
 from pennyweight.train.loop import How, fit
@@ -34,8 +38,8 @@ def test_digits_is_the_network_it_says_it_is(digits):
 
 def test_digits_trains_to_a_control_worth_beating(digits):
     work = backends.load("torch").open(digits, seed=0)
-    trained = fit(work.model, work.data.train, work.spec.train, how=How(seed=0))
-    answers = backends.load("torch").predict(work.having(model=trained.model), work.data.certify.x)
+    done = fit(work.model, work.data.train, work.spec.train, how=How(seed=0))
+    answers = backends.load("torch").predict(work.having(model=done.model), work.data.certify.x)
     assert (answers.argmax(1) == work.data.certify.y).mean() > 0.96
 
 
@@ -165,3 +169,115 @@ def test_char_gpt_refuses_what_is_no_long_text(tmp_path):
     short.write_bytes(b"\xff\xfe\xfa" * 9)
     with pytest.raises(BadInputError, match="cannot be read"):
         load_recipe(RECIPES / "char_gpt.py", short)
+
+
+@pytest.fixture(scope="module")
+def transfer():
+    return load_recipe(RECIPES / "transfer_digits.py")
+
+
+def test_what_transfer_digits_knows_helps_it_and_its_last_layers_suffice(transfer):
+    torch = backends.load("torch")
+    assert params(transfer.spec) == 151_690
+    assert transfer.material.splits.sizes == (108, 269, 520)
+
+    def right(work):
+        return (torch.predict(work, work.data.certify.x).argmax(1) == work.data.certify.y).mean()
+
+    given = torch.open(transfer)
+    assert 0.65 < right(given) < 0.85
+    asked, part = trained(given), trained(Freeze(2).pull(given))
+    assert right(asked) > 0.9
+    assert right(part) > right(asked) - 0.03
+    scratch = replace(transfer.material, make_model=transfer.material.make_model.__globals__["network"])
+    assert right(trained(torch.open(replace(transfer, material=scratch)))) < right(asked) - 0.01
+    assert {lever.name for lever in (*Freeze.choices(transfer), *Lora.choices(transfer))} == {"freeze", "lora"}
+
+
+def test_a_linear_network_becomes_the_linear_regression():
+    job = load_recipe(RECIPES / "linear_network.py")
+    asked = trained(backends.load("torch").open(job))
+    student = Distill(epochs=80, student="linear").pull(asked)
+    assert [params(each.spec) for each in (asked, student)] == [1441, 11]
+
+    def rmse(work):
+        rows = work.data.certify
+        return np.sqrt(np.mean((backends.load("torch").predict(work, rows.x).ravel() - rows.y.ravel()) ** 2))
+
+    assert rmse(student) < 1.02 * rmse(asked)
+    assert rmse(Quantize("static").pull(asked)) < 1.05 * rmse(asked)
+
+
+def tone(path, hertz, seconds=0.3, rate=8000):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        sound = 12_000 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+        file.writeframes(sound.astype("<i2").tobytes())
+
+
+@pytest.fixture
+def tones(tmp_path):
+    """Two words by four speakers, 32 times each, told apart by how they change, for what stays is taken out."""
+    rng = np.random.default_rng(0)
+    for word, rises in (("up", True), ("down", False)):
+        for speaker, base in zip("abcd", (300, 350, 400, 450), strict=True):
+            for number in range(32):
+                sweep = np.linspace(base, 4 * base, 2400) * (1 + 0.05 * rng.random())
+                tone(tmp_path / f"{word}_{speaker}_{number}.wav", sweep if rises else sweep[::-1])
+    return tmp_path
+
+
+def test_keywords_deals_speakers_and_hears_words_in_voices_that_are_new(tones):
+    job = load_recipe(RECIPES / "keywords.py", tones)
+    splits = job.material.splits
+    assert splits.sizes == (128, 64, 64)
+    assert len(set(splits.train.groups)) == 2
+    assert job.spec.data.shape == (1, 32, 62)
+    few = replace(job.spec.train, epochs=3)
+    work = trained(backends.load("torch").open(replace(job, spec=replace(job.spec, train=few))))
+    rows = work.data.certify
+    assert (backends.load("torch").predict(work, rows.x).argmax(1) == rows.y).mean() > 0.9
+
+
+@pytest.mark.parametrize("hertz", [300, 1500, 3000])
+def test_a_tone_is_loudest_in_the_band_around_it(tones, hertz):
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("keywords_recipe", RECIPES / "keywords.py")
+    keywords = module_from_spec(spec)
+    spec.loader.exec_module(keywords)
+    tone(tones / "x.wav", hertz)
+    sound, rate = keywords.samples(tones / "x.wav")
+    power = np.abs(np.fft.rfft(sound[:256] * np.hanning(256))) ** 2
+    loudest = (power @ keywords.triangles(256, rate).T).argmax()
+    low, own, high = (2595 * np.log10(1 + each / 700) for each in (60, hertz, 4000))
+    assert abs(loudest - ((own - low) / (high - low) * 33 - 1)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("one.wav", b"", "does not say word and speaker"),
+        ("one_a_0.wav", b"RIFF", "no wav file"),
+        ("", b"", "no wav files"),
+    ],
+)
+def test_keywords_without_proper_recordings_says_so(tmp_path, name, content, said):
+    if name:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInputError, match=said):
+        load_recipe(RECIPES / "keywords.py", tmp_path)
+
+
+def test_keywords_hears_speakers_it_has_never_heard(samples, tmp_path):
+    folder = samples / "audio" / "spoken_digits"
+    for number in range(0, 50, 2):
+        for path in folder.glob(f"*_{number}.wav"):
+            (tmp_path / path.name).symlink_to(path)
+    job = load_recipe(RECIPES / "keywords.py", tmp_path)
+    assert job.material.splits.sizes == (500, 250, 250)
+    work = trained(backends.load("torch").open(job))
+    rows = work.data.certify
+    assert (backends.load("torch").predict(work, rows.x).argmax(1) == rows.y).mean() > 0.5

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pennyweight.engine import Shop
     from pennyweight.jobs import load_recipe, sklearn_job, torch_job
     from pennyweight.optimizing import Search, foresee, optimize
+    from pennyweight.training import Outcome, Training, train_job
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ _HOMES = {
     "pennyweight.engine": ("Shop",),
     "pennyweight.jobs": ("load_recipe", "sklearn_job", "torch_job"),
     "pennyweight.optimizing": ("Search", "foresee", "optimize"),
+    "pennyweight.training": ("Outcome", "Training", "train_job"),
 }
 
 __all__ = [
@@ -33,18 +35,21 @@ __all__ = [
     "Job",
     "Lever",
     "Limits",
+    "Outcome",
     "Plan",
     "Search",
     "Shop",
     "Slack",
     "Splits",
     "TrainSpec",
+    "Training",
     "foresee",
     "load_recipe",
     "optimize",
     "sklearn_job",
     "split",
     "torch_job",
+    "train_job",
 ]
 
 

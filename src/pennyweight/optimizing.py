@@ -9,16 +9,16 @@ from pennyweight import levers
 from pennyweight.certify import certify, reachable
 from pennyweight.control.forecast import Pace, chance
 from pennyweight.control.stop import Budget, Prospect, worth
-from pennyweight.core import YES, Front, Plan, Run, Score
+from pennyweight.core import YES, Cost, Front, Objective, Plan, Run, Score, Stage
 from pennyweight.engine import Book, Engine, Evidence, Shop
-from pennyweight.errors import BadInputError, CorruptError, PennyweightError, StorageError
+from pennyweight.errors import BadInputError, CorruptError, PennyweightError, StorageError, UnknownNameError
 from pennyweight.search.base import Scope
 from pennyweight.search.find import load as load_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pennyweight.core import Cost, Job, Lever, Verdict
+    from pennyweight.core import Job, Lever, Verdict
     from pennyweight.search.base import Strategy
 
 _PATIENCE = 8  # plans in a row that are not worth a trial end the search
@@ -26,11 +26,22 @@ _PATIENCE = 8  # plans in a row that are not worth a trial end the search
 
 @dataclass(frozen=True)
 class Search:
-    """How to search: the strategy's name, the levers to choose from (None: all that fit), the seed."""
+    """How to search: the strategy's name, the levers to choose from (None: all that fit), the seed.
+
+    The `objective` "train" counts finding and training only, as for a model that is trained again and again, and looks
+    at levers of the stages DATA and TRAIN; "total" counts the whole horizon.
+    """
 
     strategy: str = "greedy"
     levers: Collection[str] | None = None
     seed: int = 0
+    objective: str = Objective.TOTAL.value
+
+    def of(self, job: Job) -> Job:
+        """The job as this search sees it; raises `UnknownNameError` for another objective."""
+        if self.objective not in set(Objective):
+            raise UnknownNameError.of("objective", self.objective, tuple(Objective))
+        return job.to_train() if self.objective == Objective.TRAIN else job
 
 
 def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None) -> Front:
@@ -42,6 +53,7 @@ def optimize(job: Job, search: Search | None = None, *, shop: Shop | None = None
     the limits do not allow even the control.
     """
     how, place = search or Search(), shop or Shop.at()
+    job = how.of(job)
     engine = Engine(job, place)
     scope = scope_of(engine, how)
     budget = Budget.afford(job.limits, engine.effort(scope.control))
@@ -66,7 +78,7 @@ def foresee(job: Job, search: Search | None = None, *, shop: Shop | None = None)
     Quality cannot be predicted: every run carries the control's unknown score.
     """
     how = search or Search()
-    engine = Engine(job, shop or Shop.at())
+    engine = Engine(how.of(job), shop or Shop.at())
     scope = scope_of(engine, how)
     unknown = Score(job.floor.metric, 0.0, 0.0, 0)
     front = Front.of(Run(scope.control, engine.foresee(scope.control), unknown))
@@ -91,6 +103,8 @@ def scope_of(engine: Engine, how: Search) -> Scope:
     """What the search may choose from; raises `UnknownNameError` for a lever there is none of."""
     names = how.levers if how.levers is not None else levers.find()
     kinds = [levers.load(name) for name in names]
+    if engine.job.objective is Objective.TRAIN and how.levers is None:
+        kinds = [kind for kind in kinds if kind.stage <= Stage.TRAIN]
     choices: list[Lever] = [lever for kind in kinds for lever in kind.choices(engine.job)]
     if not choices:
         raise BadInputError("None of these levers has a setting for this job.", "see pennyweight levers RECIPE.")
@@ -130,10 +144,13 @@ def _try(engine: Engine, plan: Plan) -> Run | None:
 
 
 def _worth(engine: Engine, front: Front, plan: Plan) -> Verdict:
-    """Whether what a plan may still save over the horizon is more than trying it costs."""
+    """Whether what a plan may still save over the horizon is more than trying it costs.
+
+    Where training is all that counts, it is to be done more than once: whatever may be cheaper is worth a trial.
+    """
     if plan.is_control:
         return YES
     best, floor = front.best(engine.job.floor).plan, engine.job.floor
     likely = chance(plan, front.seen, floor, front.control.score)
-    effort: Cost = engine.effort(plan)
+    effort = Cost() if engine.job.objective is Objective.TRAIN else engine.effort(plan)
     return worth(engine.foresee(best), [Prospect(engine.foresee(plan.at(1.0)), likely, effort)])

@@ -189,6 +189,12 @@ def test_what_was_spent_is_summed_by_job_phase_lever_and_day(ledger):
     assert {row.key: row.entries for row in ledger.spent("phase")} == {"train": 2, "compress": 1}
     assert {row.key: row.entries for row in ledger.spent("lever")} == {"": 2, "prune": 1}
     assert [(row.key, row.entries) for row in ledger.spent("day")] == [("2026-11-01", 1), ("2026-11-02", 2)]
+    assert ledger.spent("part") == []
+    for part, wall_s in (("forward", 1.0), ("backward", 2.0), ("forward", 3.0)):
+        ledger.append(replace(ENTRY, cost=Cost(1.0, wall_s, 1.0), note={"part": part}))
+    rows = {row.key: (row.entries, row.cost.wall_s, row.cost.joule) for row in ledger.spent("part")}
+    assert rows == {"forward": (2, 4.0, 2.0), "backward": (1, 2.0, 1.0)}
+    assert all(row.cost.usd > 0 for row in ledger.spent("part")) == bool(ledger.sheets)
 
 
 def test_entries_are_narrowed_by_what_is_given(ledger):

@@ -15,8 +15,9 @@ from pennyweight.data.splits import Arrays
 from pennyweight.errors import BadInputError, PennyweightError, UnknownNameError
 from pennyweight.train.loop import How, fit
 from pennyweight.train.objective import Batch, Objective
+from pennyweight.train.optimizers import OPTIMIZERS
 from pennyweight.train.rows import answer_width
-from pennyweight.train.schedule import OPTIMIZERS, SCHEDULES, stepper
+from pennyweight.train.schedule import SCHEDULES, stepper
 
 
 def blobs(count=200, classes=3, features=4):
@@ -80,11 +81,12 @@ def test_training_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [*itertools.product(OPTIMIZERS, SCHEDULES)])
 def test_every_optimiser_and_schedule_learns(optimizer, schedule):
-    trained = fit(network(), blobs(), TrainSpec(8, 32, optimizer, 2e-2, 1e-4, schedule))
+    lr = {"adagrad": 0.1, "radam": 0.1}.get(optimizer, 2e-2)  # these begin carefully
+    trained = fit(network(), blobs(), TrainSpec(8, 32, optimizer, lr, 1e-4, schedule))
     assert right(trained.model, blobs()) > 0.9
 
 
-@pytest.mark.parametrize("what", [{"optimizer": "adamm"}, {"schedule": "onecycl"}, {"precision": "float16"}])
+@pytest.mark.parametrize("what", [{"optimizer": "adamm"}, {"schedule": "onecycl"}, {"precision": "float61"}])
 def test_an_unknown_name_is_answered_with_the_nearest(what):
     with pytest.raises(UnknownNameError, match=r"adam|onecycle|float32"):
         fit(network(), blobs(), TrainSpec(**what))

@@ -51,7 +51,9 @@ class TorchBackend(Backend):
         data, train = material.splits, material.splits.train
         if fidelity < 1:
             data = replace(data, train=train.take(first_share(train.y, fidelity, job.spec.data.task)))
-        spec = replace(job.spec, data=replace(job.spec.data, rows=len(data.train)))
+            data = replace(data, unlabelled=_first(data.unlabelled, fidelity))
+        unlabelled = 0 if data.unlabelled is None else len(data.unlabelled)
+        spec = replace(job.spec, data=replace(job.spec.data, rows=len(data.train), unlabelled=unlabelled))
         return Work(spec, model, data, seed, material=material)
 
     def predict(self, work: Work, x: np.ndarray) -> np.ndarray:
@@ -82,6 +84,10 @@ class TorchBackend(Backend):
         if format == "torch":
             raise BadInputError("A quantised graph is no torch module any more.", "export it as onnx.")
         return Artifact("onnx", (("model.onnx", work.model),), _facts(work))
+
+
+def _first(rows: np.ndarray | None, share: float) -> np.ndarray | None:
+    return None if rows is None else rows[: round(share * len(rows))]
 
 
 def _onnx_file(model: nn.Module, example: np.ndarray) -> tuple[tuple[str, bytes], ...]:

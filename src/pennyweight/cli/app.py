@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pennyweight.cli import devices, ending, large, measured
+from pennyweight.cli import checking, devices, ending, large, measured, packing, training
 from pennyweight.errors import BadInputError, PennyweightError
 
 app = typer.Typer(
@@ -81,6 +81,9 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     trials: Annotated[int | None, typer.Option(help="The most plans to carry out.", min=1)] = None,
     time: Annotated[str | None, typer.Option(help="The most time to search, such as 10m.")] = None,
     predictions: Annotated[str | None, typer.Option(help="Predictions served over the horizon, such as 1e8.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="Which dollars count: total, or train (finding and training only).")
+    ] = "total",
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn by chance.")] = 0,
     prices: Prices = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the predicted front; run nothing.")] = False,
@@ -104,7 +107,21 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     from pennyweight.cli.outputs import Outputs
 
     wish = Wish(
-        data, give_up, floor, sure, strategy, use, budget, trials, time, predictions, seed, prices, dry_run, fresh
+        data,
+        give_up,
+        floor,
+        sure,
+        strategy,
+        use,
+        budget,
+        trials,
+        time,
+        predictions,
+        seed,
+        prices,
+        dry_run,
+        fresh,
+        objective,
     )
     run_all(recipes, wish, Outputs(report, out, picture), json=json)
 
@@ -187,7 +204,7 @@ def survey(
 
 @app.command()
 def ledger(
-    by: Annotated[str, typer.Option(help="Sum up by job, phase, lever or day.")] = "job",
+    by: Annotated[str, typer.Option(help="Sum up by job, phase, lever, day or part (of training).")] = "job",
     prices: Prices = "local",
     *,
     anomalies: Annotated[
@@ -208,4 +225,7 @@ def ledger(
 
 app.add_typer(devices.app)
 app.add_typer(large.app)
+app.add_typer(checking.app)
+app.add_typer(packing.app)
 app.add_typer(measured.app)
+app.add_typer(training.app)

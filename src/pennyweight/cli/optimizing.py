@@ -37,6 +37,7 @@ class Wish:
     prices: str
     dry_run: bool
     fresh: bool
+    objective: str
 
     def apply(self, job: Job) -> Job:
         """The recipe's job with the floor, the demand and the limits that were typed."""
@@ -107,7 +108,7 @@ def _search(job: Job, wish: Wish) -> Front:
     from pennyweight.optimizing import Search, foresee, optimize
 
     names = tuple(name.strip() for name in wish.use.split(",")) if wish.use else None
-    how = Search(wish.strategy, names, wish.seed)
+    how = Search(wish.strategy, names, wish.seed, wish.objective)
     with Progress(job.name) as progress:
         shop = Shop.at(prices=wish.prices, watch=progress, recall=not wish.fresh)
         return foresee(job, how, shop=shop) if wish.dry_run else optimize(job, how, shop=shop)
@@ -138,15 +139,20 @@ def verdict(facts: dict[str, Any]) -> list[str]:
     if not facts["certificate"]:
         return ["Interrupted before anything was certified; run the same command again to go on."]
     lines = [facts["certificate"]["text"]]
+    if facts["objective"] == "train":
+        lines.append("Only finding and training count: predictions and storage are left out of every total.")
     if facts["certificate"]["held"]:
         lines.append(f"It saves {percent(facts['saving'], 1)} of {usd(facts['control']['bill']['total']['usd'])}.")
     if facts["search"]:
-        even = facts["break_even_predictions"]
-        lines.append(f"The search cost {usd(facts['search']['total']['usd'])}; {_pays(even)}.")
+        lines.append(f"The search cost {usd(facts['search']['total']['usd'])}; {_pays(facts)}.")
     return lines
 
 
-def _pays(even: float | None) -> str:
+def _pays(facts: dict[str, Any]) -> str:
+    if facts["objective"] == "train":
+        again = facts["break_even_trainings"]
+        return f"it has paid for itself after {again:,.0f} trainings" if again else "no training is cheaper by it"
+    even = facts["break_even_predictions"]
     if even is None:
         return "nothing is saved that could pay for it"
     if even == 0:

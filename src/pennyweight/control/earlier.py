@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pennyweight.control.spaces import Space
-    from pennyweight.store.records import RunRecord
+    from pennyweight.store.records import Entry, RunRecord
 
 NOTE = "curve"
 """The key of a run's learning curve in the note of its record on the ledger."""
@@ -79,8 +79,8 @@ def note_of(curve: Curve, metric: str) -> dict[str, Any]:
     return {NOTE: {"metric": metric, "x": list(curve.x), "y": list(curve.y), "se": list(curve.se)}}
 
 
-def curves_of(runs: Iterable[RunRecord], metric: str) -> list[Curve]:
-    """The learning curves of `metric` that runs on the ledger have kept, oldest first."""
+def curves_of(runs: Iterable[RunRecord | Entry], metric: str) -> list[Curve]:
+    """The learning curves of `metric` that runs (or the last entries of trainings) on the ledger kept, oldest first."""
     from pennyweight.core import higher_is_better
 
     kept = [run.note[NOTE] for run in runs if run.note.get(NOTE, {}).get("metric") == metric]

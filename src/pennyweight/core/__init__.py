@@ -5,7 +5,7 @@ from pennyweight.core.bill import Basis, Bill, Cost, Phase
 from pennyweight.core.certificate import Certificate, Trial
 from pennyweight.core.count import Count
 from pennyweight.core.front import Front
-from pennyweight.core.job import Demand, Job, Limits
+from pennyweight.core.job import Demand, Job, Limits, Objective
 from pennyweight.core.lever import YES, Lever, Stage, Verdict, no
 from pennyweight.core.look import Look
 from pennyweight.core.plan import Plan
@@ -32,6 +32,7 @@ __all__ = [
     "Lever",
     "Limits",
     "Look",
+    "Objective",
     "Op",
     "Phase",
     "Plan",

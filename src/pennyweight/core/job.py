@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.core.spec import Task
@@ -13,9 +14,17 @@ if TYPE_CHECKING:
     from pennyweight.core.score import Floor
     from pennyweight.core.spec import Spec
 
+_NO_DAYS = 1e-9  # a horizon has to be above zero
 _REGRESSION = frozenset({"rmse", "mae", "r2"})
 _LANGUAGE = frozenset({"perplexity", "log_loss"})
 _DOES = {Task.CLASSIFY: "classify", Task.REGRESS: "predict values", Task.LANGUAGE: "predict the next token"}
+
+
+class Objective(StrEnum):
+    """Which dollars are to become few: those of the whole horizon, or those of finding and training alone."""
+
+    TOTAL = "total"
+    TRAIN = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Job:
 
     `backend` is the file name of the backend that opens it; `material` is what that backend needs (model factory,
     data), opaque here and no part of equality; `fingerprint` names model and data by content, so that the ledger
-    recognises the job when it comes again.
+    recognises the job when it comes again. `objective` says which dollars count; see `to_train`.
     """
 
     name: str
@@ -68,6 +77,7 @@ class Job:
     backend: str = "torch"
     fingerprint: str = ""
     material: Any = field(default=None, compare=False, repr=False)
+    objective: Objective = Objective.TOTAL
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -87,3 +97,8 @@ class Job:
                 if task is Task.LANGUAGE
                 else "use a metric of classification, such as accuracy.",
             )
+
+    def to_train(self) -> Job:
+        """The same job where only finding and training count: no predictions, and stored for no time."""
+        demand = replace(self.demand, predictions=0.0, days=_NO_DAYS)
+        return replace(self, demand=demand, objective=Objective.TRAIN)

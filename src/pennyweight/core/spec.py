@@ -81,7 +81,10 @@ class Op:
 class DataSpec:
     """The training data: `rows` examples of `row_byte` bytes; `missing`, `duplicates`: shares of such rows.
 
-    `shape` is that of one input, such as (1, 28, 28); empty if it is not known.
+    `shape` is that of one input, such as (1, 28, 28); empty if it is not known. `looked` counts example passes spent on
+    choosing rows. `augment` are the ways in which every batch is changed, such as "shift:2". `packs` is
+    the share of their bytes that rows take packed, by a sample; `stored` the share they take as they are stored.
+    `unlabelled` is the number of further rows without labels.
     """
 
     rows: int
@@ -92,6 +95,11 @@ class DataSpec:
     duplicates: float = 0.0
     scaled: bool = False
     shape: tuple[int, ...] = ()
+    looked: float = 0.0
+    augment: tuple[str, ...] = ()
+    packs: float = 1.0
+    stored: float = 1.0
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,14 @@ class TrainSpec:
     the rate climbs. The weights change after `accumulate` mini-batches. `patience` is the number of evaluations without
     progress after which training stops (None: never early); `precision` is that of the products ("float32", "bfloat16"
     or "float16", with weights kept in float32). For estimators that fit in one go, `epochs` is 1.
+
+    `pretrained` says that the model's factory gives weights worth keeping. `learns` names the rows of the operator
+    table whose weights change (empty: all of them); the others keep theirs, but those of which an adapter of rank
+    `adapt` is cheaper to train take one, which is added to their weights in the end (0: none do).
+
+    In the first share `small` of the steps rows have the share `size` of their length or of their sides. With `pace`,
+    rows come in the order of the data: the first share `start` of them at once, all from the share `pace` of the steps
+    on.
     """
 
     epochs: float = 1.0
@@ -151,6 +167,13 @@ class TrainSpec:
     accumulate: int = 1
     regular: Regular = field(default_factory=Regular)
     team: TeamSpec = field(default_factory=TeamSpec)
+    pretrained: bool = False
+    learns: tuple[str, ...] = ()
+    adapt: int = 0
+    small: float = 0.0
+    size: float = 0.5
+    pace: float = 0.0
+    start: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +213,11 @@ class Spec:
     def __post_init__(self) -> None:
         if not self.ops:
             raise BadInputError("A spec with no operators describes nothing.", "count a model that has some.")
+
+    @property
+    def passes(self) -> float:
+        """The example passes of training: every row in every epoch, and those spent on choosing rows."""
+        return self.data.rows * self.train.epochs + self.data.looked
 
     def widths(self) -> dict[str, int]:
         """The channels of every width group that may change."""

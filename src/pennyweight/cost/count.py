@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pennyweight.core import Count, Kind
+from pennyweight.cost.partly import passes
+from pennyweight.cost.sizes import resized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +20,8 @@ _CONV, _LINEAR, _MATMUL, _EMBED, _TREE = Kind.CONV, Kind.LINEAR, Kind.MATMUL, Ki
 _INDEX_BITS = 64  # of a token in an embedding's input
 _SPLIT_VALUES = 4  # a split stores its feature, its threshold and where its two children are
 _BIAS_BITS = 32  # below 16-bit weights, biases and scales stay in this width
+_HALF = frozenset({"bfloat16", "float16"})
+_PRODUCTS = frozenset({_CONV, _LINEAR, _MATMUL})
 _PASSES = 3  # a training step is one pass forward and, in cost, two backward
 
 
@@ -97,15 +102,52 @@ def count(spec: Spec) -> Count:
 def count_training(spec: Spec) -> Count:
     """What training takes: three forward passes for every row in every epoch, in batches of `spec.train.batch`.
 
+    Passes spent on choosing the rows are added at the same price. Where `spec.train.precision` has 16 bits, products
+    read and write 16 bits.
     The backward pass costs twice the forward one: a product for the gradient of the inputs and one for that of the
     weights (Kaplan et al. 2020, appendix B). Trees are grown, not descended: each level compares every row in every
-    feature.
+    feature. Where only a part of the network learns, less passes backward (`partly.passes`). Where it begins with
+    smaller rows, its operators have fewer places there (`sizes.resized`).
     """
-    rows = spec.data.rows * spec.train.epochs
-    learned = per_row([op for op in spec.ops if op.kind is not _TREE], spec.train.batch)
-    passed = Count(flop=sum(flops for flops, _ in learned), hbm_byte=sum(byte for _, byte in learned))
+    train, looked = spec.train, spec.data.looked
     grown = sum(op.times * op.positions * op.n_in for op in spec.ops if op.kind is _TREE) * spec.data.rows
-    return passed * (_PASSES * rows) + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8)
+    passed = _passed(spec) * (_PASSES * (spec.passes - train.small * (spec.passes - looked)))
+    if train.small:
+        first = replace(spec, ops=resized(spec, train.size))
+        passed += _passed(first) * (_PASSES * train.small * (spec.passes - looked))
+    return passed + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8)
+
+
+def _passed(spec: Spec) -> Count:
+    """One example in a batch of training, all its passes taken for one."""
+    few = spec.train.precision in _HALF
+    shares = [(op, share) for op, share in passes(spec) if op.kind is not _TREE]
+    ops = [_halved(op) if few and op.kind in _PRODUCTS else op for op, _ in shares]
+    learned = [
+        (share * flops, share * byte)
+        for (flops, byte), (_, share) in zip(per_row(ops, spec.train.batch), shares, strict=True)
+    ]
+    return Count(flop=sum(flops for flops, _ in learned), hbm_byte=sum(byte for _, byte in learned))
+
+
+def learning_share(spec: Spec) -> float:
+    """The FLOP of a training step as a share of what it takes where all weights learn, on rows of full size."""
+    small, whole = spec.train.small, sum(map(flop, spec.ops))
+    if not (spec.train.learns or small) or not whole:
+        return 1.0
+    share = _learned(spec)
+    if small:
+        share += small * (_learned(replace(spec, ops=resized(spec, spec.train.size))) - share)
+    return share / whole
+
+
+def _learned(spec: Spec) -> float:
+    return sum(share * flop(op) for op, share in passes(spec))
+
+
+def _halved(op: Op) -> Op:
+    """The product as 16-bit numbers are given to it."""
+    return replace(op, weight_bits=min(16, op.weight_bits), act_bits=min(16, op.act_bits))
 
 
 def params(spec: Spec) -> float:
@@ -121,6 +163,11 @@ def disk_byte(spec: Spec) -> float:
     of 3%. What would be larger than the dense matrix is stored dense.
     """
     return sum(_stored(op, law(op)[1]) for op in spec.ops) / 8
+
+
+def data_byte(spec: Spec) -> float:
+    """Bytes of the training data as it is stored: what is kept, and what a pass over it moves."""
+    return spec.data.rows * spec.data.row_byte * spec.data.stored
 
 
 def _stored(op: Op, matrix: float) -> float:

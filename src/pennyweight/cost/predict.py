@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pennyweight.catalog import load_efficiency
 from pennyweight.core import Basis, Bill, Cost, Form
+from pennyweight.cost.count import learning_share
 from pennyweight.cost.known import Known, keep
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
@@ -111,7 +112,7 @@ class Predictor:
         if seen.unit_s:
             yield Sample(*self._serving(spec), seen.unit_s * spec.serve.batch)
         if seen.train_s:
-            yield Sample(*self._passing("train", trained, trained.data.rows * trained.train.epochs), seen.train_s)
+            yield Sample(*self._passing("train", trained, _learning(trained)), seen.train_s)
         if seen.tune_s and spec.tune_rows:
             yield Sample(*self._passing("tune", spec, spec.tune_rows), seen.tune_s)
         if seen.memory_byte:
@@ -129,7 +130,7 @@ class Predictor:
         return known
 
     def _training(self, spec: Spec) -> tuple[Cost, float]:
-        return self._passes("train", spec, spec.data.rows * spec.train.epochs)
+        return self._passes("train", spec, _learning(spec))
 
     def _tuning(self, spec: Spec) -> tuple[Cost, float]:
         return self._passes("tune", spec, spec.tune_rows)
@@ -205,3 +206,8 @@ def _kind(spec: Spec, table: Table) -> str:
         return ""
     many = f"{table.family}/many"
     return many if spec.data.classes > 2 and f"sklearn/float32/{many}" in load_efficiency() else table.family
+
+
+def _learning(spec: Spec) -> float:
+    """The rows passed through training, those through a network of which only a part learns counted for their share."""
+    return spec.passes * learning_share(spec)

@@ -103,4 +103,4 @@ def weighed(splits: Splits) -> Splits:
         raise BadInputError("Only classes can be weighted, and y holds values or tokens.", "leave weighted=True out.")
     if train.weight is not None:
         raise BadInputError("The training rows have weights already.", "leave them or weighted=True out.")
-    return Splits(replace(train, weight=weights(train.y)), splits.select, splits.certify)
+    return replace(splits, train=replace(train, weight=weights(train.y)))

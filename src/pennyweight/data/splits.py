@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -47,11 +47,15 @@ class Arrays:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Train on the first, search on the second, certify on the third; no row (and no group) is in two of them."""
+    """Train on the first, search on the second, certify on the third; no row (and no group) is in two of them.
+
+    `unlabelled` are further rows (M, ...) to train on whose answers nobody knows, if there are any.
+    """
 
     train: Arrays
     select: Arrays
     certify: Arrays
+    unlabelled: NDArray[Any] | None = field(default=None, compare=False)
 
     @property
     def sizes(self) -> tuple[int, int, int]:

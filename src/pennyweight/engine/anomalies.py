@@ -119,7 +119,7 @@ def _figures(run: RunRecord) -> Iterable[_Figure]:
         yield _Figure(run, "serving", kind, seen.unit_s, _place(spec, count(spec), 1.0, serve.batch))
     if seen.train_s > 0:
         kind, train = f"{trained.form.value}, {trained.train.precision}", trained.train
-        place = _place(trained, count_training(trained), trained.data.rows * train.epochs, train.batch)
+        place = _place(trained, count_training(trained), trained.passes, train.batch)
         yield _Figure(run, "training", kind, seen.train_s, place)
 
 

@@ -121,8 +121,10 @@ def trained(work: Work) -> Work:
         model = fit_estimator(work.model, work.data.train, settings, seed=work.seed)
         grown = work.having(model=model, trained=True)
         return grown.having(spec=replace(work.spec, ops=backends.load("sklearn").table(grown)))
+    from pennyweight.train.augmenting import augmenter
     from pennyweight.train.loop import How, fit
 
-    done = fit(work.model, work.data.train, settings, how=How(seed=work.seed, task=work.spec.data.task))
+    how = How(seed=work.seed, task=work.spec.data.task, augment=augmenter(work.spec))
+    done = fit(work.model, work.data.train, settings, how=how)
     spec = replace(work.spec, train=replace(settings, epochs=done.epochs))
     return work.having(model=done.model, spec=spec, trained=True)

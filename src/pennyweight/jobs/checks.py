@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pennyweight.core import Task
+from pennyweight.data.copies import row_names, shared
 from pennyweight.data.splits import check_finite
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.jobs.power import enough, independent, least_examples
@@ -56,6 +57,28 @@ def check_splits(splits: Splits, task: Task, *, holes_allowed: bool = False) -> 
     shapes = {getattr(splits, name).x.shape[1:] for name in _PARTS}
     if len(shapes) > 1:
         raise BadInputError("The splits hold rows of different shapes.", "give all three rows of one shape.")
+    if splits.unlabelled is not None:
+        _check_unlabelled(splits, splits.unlabelled)
+
+
+def _check_unlabelled(splits: Splits, rows: np.ndarray) -> None:
+    """Refuse rows without labels that the model could not read, or that would tell it of those it is judged by."""
+    if rows.shape[1:] != splits.train.x.shape[1:]:
+        raise BadInputError("The rows without labels have another shape.", "give them the shape of the others.")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        raise BadInputError("There is NaN or infinity in the rows without labels.", "fill or drop them.")
+    if splits.train.groups is not None:
+        raise BadInputError(
+            "The training rows have groups, and those without labels have none.", "leave one or the other out."
+        )
+    names = row_names(rows.astype(splits.train.x.dtype))
+    for part in ("select", "certify"):
+        same = shared(row_names(getattr(splits, part).x.astype(splits.train.x.dtype)), names)
+        if same:
+            raise BadInputError(
+                f"{same} of the rows without labels are in the {part} split.",
+                "leave them out: the model must not have met what it is judged by.",
+            )
 
 
 def check_classes(splits: Splits, classes: int) -> None:

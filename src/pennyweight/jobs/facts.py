@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pennyweight.core import DataSpec, Task
+from pennyweight.data.columnar.estimate import packs_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,12 +25,17 @@ _FAR = 3.0
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def data_spec(rows: Arrays, task: Task, classes: int) -> DataSpec:
-    """Measure the training rows: how many, how large, which share is missing or double, whether x is scaled."""
+def data_spec(rows: Arrays, task: Task, classes: int, *, unlabelled: int = 0) -> DataSpec:
+    """Measure the training rows: how many, how large, which share is missing or double, whether x is scaled.
+
+    `unlabelled` is how many there are besides, without labels.
+    """
     x, y = rows.x, rows.y
     row_byte = (x.nbytes + y.nbytes) / len(rows)
     shape = tuple(x.shape[1:])
-    return DataSpec(len(rows), row_byte, task, classes, _missing(x), _duplicates(x, y), _scaled(x), shape)
+    share = packs_to((x, y))
+    dirt = _missing(x), _duplicates(x, y), _scaled(x)
+    return DataSpec(len(rows), row_byte, task, classes, *dirt, shape, packs=share, unlabelled=unlabelled)
 
 
 def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
@@ -40,6 +46,9 @@ def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:
             if column is not None:
                 whole.update(f"{column.dtype.str}{column.shape}".encode())
                 whole.update(np.ascontiguousarray(column).data)
+    if splits.unlabelled is not None:
+        whole.update(f"unlabelled{splits.unlabelled.shape}".encode())
+        whole.update(np.ascontiguousarray(splits.unlabelled).data)
     return whole.hexdigest()
 
 
@@ -51,6 +60,11 @@ def extended(name: str, texts: Iterable[str]) -> str:
 def described(model: nn.Module) -> list[str]:
     """The texts that tell a module from others: what it prints, the code of its classes, the shapes of its tensors."""
     return [repr(model), *_sources(model), *(f"{key}{tuple(each.shape)}" for key, each in model.state_dict().items())]
+
+
+def weights_of(model: nn.Module) -> list[str]:
+    """The SHA-256 of every tensor of a module that is not made anew each time."""
+    return [sha256(each.detach().numpy().tobytes()).hexdigest() for each in model.state_dict().values()]
 
 
 def _sources(model: nn.Module) -> list[str]:

@@ -11,7 +11,7 @@ from pennyweight.data.balance import weighed
 from pennyweight.data.splits import Arrays, Splits
 from pennyweight.errors import BadInputError
 from pennyweight.jobs.checks import check_classes, check_metric, check_power, check_splits, task_of, typed
-from pennyweight.jobs.facts import data_spec, described, fingerprint
+from pennyweight.jobs.facts import data_spec, described, extended, fingerprint, weights_of
 from pennyweight.jobs.heirs import with_heirs
 from pennyweight.jobs.intake import as_splits
 
@@ -69,12 +69,13 @@ def torch_job(
     spec = Spec(
         Form.MODULE,
         table_of_module(model, splits.train.x.shape[1:], dtype=dtype),
-        data_spec(splits.train, task, classes),
+        data_spec(splits.train, task, classes, unlabelled=_count(splits.unlabelled)),
         asked.get("train", TrainSpec()),
         ServeSpec(runtime="torch", batch=asked.get("demand", Demand()).batch),
     )
     origin = getattr(make_model, "__qualname__", type(make_model).__qualname__)
     content = fingerprint(splits, model=[origin, *described(model), repr(spec.train), floor.metric])
+    content = extended(content, weights_of(model)) if spec.train.pretrained else content
     job = _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype))
     return with_heirs(job, asked.get("seed", 0))
 
@@ -115,6 +116,10 @@ def sklearn_job(name: str, estimator: Any, data: Any, floor: Floor | str, **aske
     return _job((name, spec, floor), asked, "sklearn", content, SklearnMaterial(estimator, splits))
 
 
+def _count(rows: Any) -> int:
+    return 0 if rows is None else len(rows)
+
+
 def _floor(floor: Floor | str) -> Floor:
     floor = Floor.parse(floor) if isinstance(floor, str) else floor
     check_metric(floor.metric)
@@ -151,7 +156,10 @@ def _torch_typed(splits: Splits, task: Task, model: nn.Module) -> Splits:
 
 def _retyped(splits: Splits, x_type: type, y_type: type) -> Splits:
     parts = (splits.train, splits.select, splits.certify)
-    return Splits(*(Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts))
+    more = None if splits.unlabelled is None else typed(splits.unlabelled, x_type)
+    return Splits(
+        *(Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts), more
+    )
 
 
 def _classes(splits: Splits, task: Task) -> int:

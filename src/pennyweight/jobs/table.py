@@ -36,6 +36,41 @@ def table(path: Path, target: str, *, drop: Collection[str] = ()) -> tuple[np.nd
     return x, _answers([(line, row[answer].strip()) for line, row in rows], target)
 
 
+def columns(path: Path, *, drop: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Read a CSV file with a header: one array (N,) per column but those in `drop`, named as in the header.
+
+    A column is int64, float64 with NaN for empty cells, or text. Raises `BadInputError` that names the line where a
+    column of numbers turns to text.
+    """
+    header, rows = _read(path)
+    for name in (*header, *drop):
+        _column(header, name, path)
+    kept = [number for number, name in enumerate(header) if name not in drop]
+    return {
+        header[number]: _typed(header[number], [(line, row[number].strip()) for line, row in rows]) for number in kept
+    }
+
+
+def _typed(name: str, cells: list[tuple[int, str]]) -> np.ndarray:
+    numbers, odd = [], []
+    for line, text in cells:
+        try:
+            numbers.append(float("nan") if text.lower() in _EMPTY else float(text))
+        except ValueError:
+            odd.append((line, text))
+    if 2 * len(odd) > len(cells):
+        return np.array([text for _, text in cells])
+    if odd:
+        raise BadInputError(
+            f"Column {name!r} changes type: it holds numbers, but {odd[0][1][:40]!r} in line {odd[0][0]}.",
+            f"correct the cell, or leave the column out: drop {name!r}.",
+        )
+    values = np.array(numbers)
+    with np.errstate(invalid="ignore"):
+        whole = bool(np.all((values == np.round(values)) & (np.abs(values) <= _EXACT)))
+    return values.astype(np.int64) if whole else values
+
+
 def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not path.is_file():
         raise BadInputError(f"There is no file {path}.", "check the path.")

@@ -98,6 +98,8 @@ def _axes(across: Scale, up: Scale, facts: dict[str, Any]) -> list[str]:
             _text("tick", _LEFT - 8, f"{y + 4:.1f}", f"{value:.4g}", "end"),
         ]
     title = f"total over {demand['days']:g} days and {demand['predictions']:,.0f} predictions"
+    if facts["objective"] == "train":
+        title = "one training"
     metric = _text("label", 14, 0, escape(facts["control"]["score"]["metric"]), "middle")
     return [
         *parts,

@@ -18,6 +18,7 @@ def front_facts(front: Front) -> dict[str, Any]:
         "job": job.name,
         "floor": str(job.floor),
         "floor_at": job.floor.threshold(front.control.score) if front.control.score.n else None,
+        "objective": job.objective.value,
         "demand": {"predictions": job.demand.predictions, "days": job.demand.days, "batch": job.demand.batch},
         "basis": front.control.bill.basis.value,
         "control": run_facts(front.control, front),
@@ -27,7 +28,16 @@ def front_facts(front: Front) -> dict[str, Any]:
         "certificate": certificate_facts(front.certificate) if front.certificate else None,
         "search": bill_facts(front.spent) if front.spent else None,
         "break_even_predictions": even if even is None or even < float("inf") else None,
+        "break_even_trainings": _trainings(front),
     }
+
+
+def _trainings(front: Front) -> float | None:
+    """Trainings after which the search has paid for itself; None if the winner is not cheaper to train."""
+    saved_usd = front.control.bill.line(Phase.TRAIN).usd - front.winner.bill.line(Phase.TRAIN).usd
+    if not front.certificate or front.spent is None or saved_usd <= 0:
+        return None
+    return front.spent.usd / saved_usd
 
 
 def run_facts(run: Run, front: Front) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def _job(front: Front) -> dict[str, Any]:
         run["off"] = _off(run)
     errors = [abs(run["off"]) for run in facts["runs"] if run["off"] is not None]
     facts["mean_off"] = sum(errors) / len(errors) if errors else None
+    facts["break_even"] = facts[f"break_even_{'trainings' if facts['objective'] == 'train' else 'predictions'}"]
     facts["chart"] = front_chart(facts)
     return facts
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pennyweight.core import Phase
 
-By = Literal["job", "phase", "lever", "day"]
+By = Literal["job", "phase", "lever", "day", "part"]
 
 _ADD_ENTRY = """
 INSERT INTO entry (at_utc, session, job, fingerprint, plan_key, plan_text, lever, phase, basis, wall_s, device_s,
@@ -122,11 +122,14 @@ class Ledger:
     def spent(self, by: By = "job", basis: Basis = Basis.MEASURED) -> list[Spent]:
         """The summed cost of all entries of one basis, dearest first, in dollars of the price sheets kept now.
 
-        An entry without a known sheet counts with its seconds and joules and is told in `unpriced`.
+        An entry without a known sheet counts with its seconds and joules and is told in `unpriced`. By "part", only
+        what trainings spent on a part of their own (data, forward, backward …) is summed up.
         """
         key, sheets = _KEYS[by], self.sheets
         sums: defaultdict[str, Spent] = defaultdict(lambda: Spent("", Cost(), 0))
         for entry in self.entries(basis=basis):
+            if by == "part" and not key(entry):
+                continue
             sheet, old, name = sheets.get(entry.sheet), sums[key(entry)], key(entry)
             cost = price(entry.cost, entry.peak_byte, sheet) if sheet else entry.cost
             sums[name] = Spent(name, old.cost + cost, old.entries + 1, old.unpriced + (sheet is None))
@@ -186,4 +189,5 @@ _KEYS: dict[By, Callable[[Entry], str]] = {
     "phase": lambda entry: entry.phase.value,
     "lever": lambda entry: entry.lever,
     "day": lambda entry: entry.at_utc[:10],
+    "part": lambda entry: str(entry.note.get("part", "")),
 }

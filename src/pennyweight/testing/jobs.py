@@ -24,21 +24,25 @@ from pennyweight.testing.networks import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+    from torch import nn
 
     from pennyweight.core import Job
 
 _ROWS = 480
+_UNKNOWN = 120  # rows without labels
 _SURE = 0.9  # how often the next token follows from the last
 
 
 @cache
 def tiny_jobs() -> tuple[Job, ...]:
-    """Five jobs: a convolutional network, a perceptron, a transformer, a forest and a linear model.
+    """Six jobs: a convolutional network, a perceptron, a transformer, a forest, a linear model, a pretrained network.
 
     Their data is dirty: doubled rows, columns of very different size, holes where the model can stand them.
     """
-    return cnn_job(), mlp_job(), gpt_job(), forest_job(), linear_job()
+    return cnn_job(), mlp_job(), gpt_job(), forest_job(), linear_job(), pretrained_job()
 
 
 def cnn_job() -> Job:
@@ -52,8 +56,9 @@ def cnn_job() -> Job:
 
 
 def mlp_job() -> Job:
-    """A table of three overlapping groups."""
-    parts = _doubled(split(*_table(COLUMNS)))
+    """A table of three overlapping groups, and some rows of which nobody knows the group."""
+    more = _rows_of(np.arange(_UNKNOWN) % GROUPS, COLUMNS, seed=4)
+    parts = replace(_doubled(split(*_table(COLUMNS))), unlabelled=more)
     return torch_job("tiny_mlp", tiny_mlp, parts, Floor("accuracy", 0.2), train=TrainSpec(12, 32, lr=3e-3))
 
 
@@ -67,6 +72,35 @@ def gpt_job() -> Job:
     parts = _doubled(split(text[:, :-1], text[:, 1:], stratify=False))
     floor = Floor("perplexity", 0.2, Slack.RATIO)
     return torch_job("tiny_gpt", tiny_gpt, parts, floor, train=TrainSpec(4, 16, "adamw", lr=3e-3))
+
+
+def pretrained_job() -> Job:
+    """The perceptron, which begins with what it knows of two of the three groups, on few rows of all three."""
+    x, y = _table(COLUMNS)
+    two, few = y < GROUPS - 1, np.arange(_ROWS) % 2 == 0
+    known = _learned(Arrays(x[two], y[two]))
+    train = TrainSpec(6, 32, lr=3e-3, pretrained=True)
+    parts = _doubled(split(x[few], y[few]))
+    return torch_job("tiny_pretrained", known, parts, Floor("accuracy", 0.3), train=train)
+
+
+def _learned(rows: Arrays) -> Callable[[], nn.Module]:
+    """A factory of perceptrons whose hidden layers were trained on these rows; the last is new each time."""
+    import torch
+
+    from pennyweight.train.loop import fit
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        state = fit(tiny_mlp(), rows, TrainSpec(3, 32, lr=3e-3)).model.state_dict()
+    hidden = {name: each for name, each in state.items() if not name.startswith("4.")}
+
+    def known_mlp() -> nn.Module:
+        model = tiny_mlp()
+        model.load_state_dict(hidden, strict=False)
+        return model
+
+    return known_mlp
 
 
 def forest_job() -> Job:
@@ -91,11 +125,18 @@ def linear_job() -> Job:
 
 def _table(columns: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Three overlapping groups in columns of which every fifth is a hundred times larger than the others."""
-    rng = np.random.default_rng(1)
     y = np.arange(_ROWS) % GROUPS
-    x = rng.normal(size=(GROUPS, columns))[y] + rng.normal(size=(_ROWS, columns))
+    return _rows_of(y, columns), y
+
+
+def _rows_of(y: NDArray[np.int64], columns: int, seed: int | None = None) -> NDArray[np.float32]:
+    """Rows of the groups `y`, which lie where they always do; noise of a `seed` of its own, if one is given."""
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(GROUPS, columns))
+    noise = rng if seed is None else np.random.default_rng(seed)
+    x = centres[y] + noise.normal(size=(len(y), columns))
     x[:, ::5] *= 100
-    return x.astype(np.float32), y
+    return x.astype(np.float32)
 
 
 def _doubled(parts: Splits) -> Splits:

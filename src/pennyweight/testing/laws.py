@@ -13,7 +13,7 @@ import numpy as np
 
 from pennyweight import backends, runtimes
 from pennyweight.core import Job, Lever, Stage, Verdict, Work
-from pennyweight.cost.count import count, count_training
+from pennyweight.cost.count import count, count_training, data_byte
 from pennyweight.engine.making import trained
 from pennyweight.errors import NoEffectError
 from pennyweight.store.artifacts import load, save
@@ -214,6 +214,7 @@ def _compared(paper: Spec, real: Spec) -> Iterator[tuple[str, float, float]]:
     yield "memory traffic", one.hbm_byte, other.hbm_byte
     yield "stored bytes", one.disk_byte, other.disk_byte
     yield "training rows", paper.data.rows, real.data.rows
+    yield "stored training data", data_byte(paper), data_byte(real)
     yield "training FLOP", count_training(paper).flop, count_training(real).flop
 
 

@@ -4,79 +4,47 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pennyweight.core import Task, TrainSpec
-from pennyweight.errors import BadInputError, PennyweightError, UnknownNameError
+from pennyweight.errors import BadInputError, PennyweightError
+from pennyweight.train.checkpoint import identity
+from pennyweight.train.clock import Clock, Part
+from pennyweight.train.how import How, Judge, Progress, Trained
 from pennyweight.train.objective import Batch, Objective
-from pennyweight.train.rows import held_back, tensors, try_out
-from pennyweight.train.schedule import Stepper, stepper
+from pennyweight.train.partly import only_part, whole_again
+from pennyweight.train.passes import Passes
+from pennyweight.train.place import Place, Resumable, Sitting, torch_random
+from pennyweight.train.precision import Precision
+from pennyweight.train.regular import Average, check, hold_gradients, hold_weights, set_dropout
+from pennyweight.train.rows import has_batch_norm, held_back, tensors, try_out
+from pennyweight.train.schedule import stepper
+from pennyweight.train.server.order import is_asynchronous
+from pennyweight.train.server.run import train_served
+from pennyweight.train.smaller import smaller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
 
-    from torch import Tensor, nn
+    from torch import nn
 
-_PRECISIONS = ("bfloat16", "float32")
-_EVALUATE_ROWS = 1024
+    from pennyweight.core import TrainSpec
 
+__all__ = ["How", "Judge", "Progress", "Trained", "fit"]
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where training is: `step` of `steps` is done, `rows` rows were seen, `score` is the last validation loss."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    rows: int
-    score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How to train, beyond the spec: the seed, the task, a teacher, who watches, what changes batches.
-
-    `teacher_logits` are the teacher's raw answers, row by row those of the data; they decide the share `mix` of the
-    loss, at `temperature`. `watch` is told after every step and returns False to stop. `augment` turns the inputs and
-    labels of a batch into others. `after_step` is called with the model after each change of its weights.
-    """
-
-    seed: int = 0
-    task: Task = Task.CLASSIFY
-    teacher_logits: np.ndarray | None = None
-    temperature: float = 2.0
-    mix: float = 0.5
-    watch: Callable[[Progress], bool] | None = None
-    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
-    after_step: Callable[[nn.Module], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A trained model, in evaluation mode; `epochs` and `rows` say how much training it really took.
-
-    `history` is the mean training loss of each epoch, `scores` the validation loss after each, if some data was held
-    back; `stopped` says that the watcher ended it.
-    """
-
-    model: nn.Module
-    epochs: float
-    rows: int
-    history: tuple[float, ...]
-    scores: tuple[float, ...] = ()
-    stopped: bool = False
+_APART = 1_000_003  # between the seeds of two workers
 
 
 def fit(model: nn.Module, data: Any, settings: TrainSpec, *, how: How | None = None) -> Trained:
-    """Train a deep copy of `model` on the rows of `data` (x, y and, if it has one, weight).
+    """Train a deep copy of `model` on the rows of `data` (x, y and, if it has one, weight), as `settings` say.
 
     With `settings.patience`, a tenth of the rows (of every class; whole groups where there are groups) is held back,
     the loss on it is taken after each epoch, training stops after that many epochs without a better one, and the best
-    weights are kept. Equal seeds give equal weights, bit by bit, for an equal number of threads. Raises
+    weights are kept. With several workers, `settings.batch` is that of each. Equal seeds give equal weights, bit by
+    bit, for an equal number of threads; so does a training that is cut off and goes on from its checkpoint. Raises
     `BadInputError` for data that does not fit the model and `PennyweightError` for a loss that is no number.
     """
     import torch
@@ -86,8 +54,11 @@ def fit(model: nn.Module, data: Any, settings: TrainSpec, *, how: How | None = N
     batch = tensors(model, data, how.task, how.teacher_logits)
     _check(len(batch), settings, how)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(how.seed)
+        torch.manual_seed(how.seed + _APART * how.team.rank)
         try_out(model, batch, how.task)
+        model = only_part(model, settings)
+        if is_asynchronous(settings.team):
+            return train_served(model, batch, settings, how).trained
         held = held_back(data, how.task, how.seed) if settings.patience is not None else np.empty(0, dtype=np.int64)
         kept = np.setdiff1d(np.arange(len(batch)), held)
         train, hold = batch.take(torch.from_numpy(kept)), batch.take(torch.from_numpy(held))
@@ -103,74 +74,96 @@ class _Training:
     held: Batch
     settings: TrainSpec
     how: How
-    rows: int = 0
-    step: int = 0
-    history: list[float] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None
+    place: Place = field(default_factory=Place)
 
     def __post_init__(self) -> None:
-        import torch
-
-        self.objective = Objective(self.how.task, self.how.temperature, self.how.mix)
-        self.shuffle = torch.Generator().manual_seed(self.how.seed)
-        self.bounds = _bounds(len(self.data), self.settings.batch, alone=not _has_batch_norm(self.model))
-        self.steps = max(1, round(self.settings.epochs * len(self.bounds)))
+        regular, how = self.settings.regular, self.how
+        self.clock = how.clock or Clock()
+        self.objective = Objective(how.task, how.temperature, how.mix, regular.smoothing)
+        self.precision = Precision(self.settings.precision)
+        if regular.dropout:
+            set_dropout(self.model, regular.dropout)
+        self.passes = Passes.over(len(self.data), self.settings, how, alone=not has_batch_norm(self.model))
+        self.rule = stepper(self.model, self.settings, self.passes.updates)
+        self.average = Average(self.model, regular.ema) if regular.ema else None
+        self.weights = [each for each in self.model.parameters() if each.requires_grad]
+        self.sitting = Sitting(how.judge)
 
     def run(self) -> Trained:
-        rule = stepper(self.model, self.settings, self.steps)
-        self.model.train()
+        resumed = self._resume()
+        self.net = self.how.team.wrap(self.model)
+        self.net.train()
         going = True
-        while going and self.step < self.steps:
-            going = self._epoch(rule) and not self._tired()
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        self.model.eval()
-        stopped = not going and not self._tired() and self.step < self.steps
-        epochs = self.rows / len(self.data)
-        return Trained(self.model, epochs, self.rows, tuple(self.history), tuple(self.scores), stopped)
+        while going and self.passes.step < self.passes.steps and not self._tired():
+            going = self.how.team.agree(going=self._step())
+            self._keep_if_due()
+        stopped = not going and self.passes.step < self.passes.steps and not self._tired()
+        self.how.team.finish(self.model)
+        self._keep()
+        if self.passes.within:
+            self._close()
+        self._finish()
+        epochs, place = self.place.rows / len(self.data), self.place
+        return Trained(self.model, epochs, place.rows, tuple(place.history), tuple(place.scores), stopped, resumed)
 
-    def _epoch(self, rule: Stepper) -> bool:
-        import torch
+    def _step(self) -> bool:
+        """One mini-batch and all that is due after it; False to stop."""
+        going = self._tell(self._batch())
+        if self.passes.ended:
+            self._close()
+            return self._judged(going=going)
+        return self._judged(going=going) if self.sitting.due() else going
 
-        order = torch.randperm(len(self.data), generator=self.shuffle)
-        total, seen, going = 0.0, 0, True
-        for start, stop in self.bounds[: self.steps - self.step]:
-            batch = self._augmented(self.data.take(order[start:stop]))
-            loss = self._update(rule, batch)
-            total, seen = total + loss * len(batch), seen + len(batch)
-            if not self._tell(loss):
-                going = False
-                break
-        self.history.append(total / seen)
-        if len(self.held):
-            self._validate()
-        return going
-
-    def _update(self, rule: Stepper, batch: Batch) -> float:
-        rule.zero()
-        loss = self.objective.mixed(self._answer(batch), batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise PennyweightError(
-                f"The training loss is {value:g} after {self.step} steps.",
-                f"lower the learning rate (it is {rule.lr:g}), or look for extreme values in the data.",
-            )
-        loss.backward()
-        rule.step()
-        if self.how.after_step is not None:
-            self.how.after_step(self.model)
-        self.step, self.rows = self.step + 1, self.rows + len(batch)
+    def _batch(self) -> float:
+        """Forward and backward, and a change of the weights after the last of the mini-batches that add up."""
+        self.clock.begin()
+        portion = self.passes.next()
+        batch = self._augmented(smaller(self.data.take(portion.rows), self.settings, self.how.task, self.passes.done))
+        self.clock.mark(Part.DATA)
+        if self.place.fresh:
+            self.rule.zero()
+        with nullcontext() if portion.last else self._quietly():
+            loss = self.objective.mixed(self._answer(batch), batch)
+            value = self._finite(float(loss.detach()))
+            self.clock.mark(Part.FORWARD)
+            self.precision.backward(loss if portion.share == 1 else loss * portion.share)
+        self.clock.mark(Part.BACKWARD)
+        self.place.count(value, len(batch), fresh=portion.last)
+        if portion.last:
+            self._update()
         return value
 
-    def _answer(self, batch: Batch) -> Any:
-        import torch
+    def _update(self) -> None:
+        regular = self.settings.regular
+        self.precision.step(self.rule, lambda: hold_gradients(self.weights, regular))
+        self.place.updates += 1
+        if regular.max_norm:
+            hold_weights(self.model, regular.max_norm)
+        if self.how.after_step is not None:
+            self.how.after_step(self.model)
+        if self.average is not None:
+            self.average.update()
+        self.clock.mark(Part.OPTIMISER)
+        self.how.team.after_step(self.model, self.place.updates)
+        self.clock.mark(Part.COMMUNICATION)
 
-        # Only products run in bfloat16; weights, loss and everything that adds up stay in float32.
-        low = torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+    def _quietly(self) -> AbstractContextManager[Any]:
+        """Where gradients only add up and need not be exchanged yet."""
+        quiet: AbstractContextManager[Any] = getattr(self.net, "no_sync", nullcontext)()
+        return quiet
+
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise PennyweightError(
+                f"The training loss is {loss:g} after {self.passes.step - 1} steps.",
+                f"lower the learning rate (it is {self.rule.lr:g}), or look for extreme values in the data.",
+            )
+        return loss
+
+    def _answer(self, batch: Batch) -> Any:
         try:
-            with low:
-                out = self.model(batch.x)
+            with self.precision.products():
+                out = self.net(batch.x)
             return out.float()
         except ValueError as error:  # batch norm has nothing to normalise in a batch of one value per channel
             raise BadInputError(
@@ -186,56 +179,114 @@ class _Training:
     def _tell(self, loss: float) -> bool:
         if self.how.watch is None:
             return True
-        epoch = (self.step - 1) // len(self.bounds) + 1
-        score = self.scores[-1] if self.scores else None
-        return self.how.watch(Progress(epoch, self.step, self.steps, loss, self.rows, score))
+        place, passes = self.place, self.passes
+        score = place.scores[-1] if place.scores else None
+        place.loss = loss
+        return self.how.watch(
+            Progress(passes.epoch, passes.step, passes.steps, loss, place.rows, score, place.quality, place.judged)
+        )
 
-    def _validate(self) -> None:
+    def _judged(self, *, going: bool) -> bool:
+        """Ask the judge, if there is one, and tell what it said."""
+        if self.how.judge is None:
+            return going
+        with self.clock.aside(Part.EVALUATION), self.sitting, self._shown():
+            self.place.quality, self.place.judged = self.how.judge.quality(self.model), self.passes.step
+        return self._tell(self.place.loss) and going
+
+    @contextmanager
+    def _shown(self) -> Generator[None]:
+        """Show the model as it would be used: in evaluation mode, with averaged weights."""
         import torch
 
         self.model.eval()
-        total = 0.0
-        with torch.no_grad():
-            for at in range(0, len(self.held), _EVALUATE_ROWS):
-                part = self.held.take(torch.arange(at, min(at + _EVALUATE_ROWS, len(self.held))))
-                total += float(self.objective.hard(self.model(part.x), part.y, part.weight)) * len(part)
+        with torch.no_grad(), nullcontext() if self.average is None else self.average.shown():
+            yield
         self.model.train()
-        self.scores.append(total / len(self.held))
-        if self.scores[-1] <= min(self.scores):
-            self.best = {name: each.detach().clone() for name, each in self.model.state_dict().items()}
+
+    def _close(self) -> None:
+        """End the pass: its mean loss, and the loss on what is held back."""
+        self.passes.close()
+        place, team = self.place, self.how.team
+        place.history.append(team.mean(place.total / place.seen))
+        place.total, place.seen = 0.0, 0
+        if len(self.held):
+            with self.clock.aside(Part.EVALUATION), self._shown():
+                place.scores.append(team.mean(self.objective.of(self.model, self.held)))
+                if place.scores[-1] <= min(place.scores):
+                    place.best = {name: each.detach().clone() for name, each in self.model.state_dict().items()}
 
     def _tired(self) -> bool:
-        if self.settings.patience is None or not self.scores:
+        scores = self.place.scores
+        if self.settings.patience is None or not scores:
             return False
-        since_best = len(self.scores) - 1 - int(np.argmin(self.scores))
-        return since_best >= max(1, self.settings.patience)
+        return len(scores) - 1 - int(np.argmin(scores)) >= max(1, self.settings.patience)
 
+    def _finish(self) -> None:
+        """Give the model the weights that are kept in the end."""
+        if self.place.best is not None:
+            self.model.load_state_dict(self.place.best)
+        elif self.average is not None:
+            self.average.settle()
+        self.model = whole_again(self.model, self.settings).eval()
 
-def _bounds(rows: int, batch: int, *, alone: bool) -> list[tuple[int, int]]:
-    """First and last row of each batch; the last may be short, but is not one row where it may not stand `alone`."""
-    starts = list(range(0, rows, batch))
-    if not alone and len(starts) > 1 and rows - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], rows], strict=True))
+    def _keep_if_due(self) -> None:
+        kept = self.how.checkpoints
+        if kept is not None and self.place.fresh and kept.due(self.place.updates):
+            self._keep()
 
+    def _keep(self) -> None:
+        if self.how.checkpoints is not None and self.place.fresh:
+            with self.clock.aside(Part.CHECKPOINT):
+                self.how.checkpoints.write(self._state(), self._identity())
 
-def _has_batch_norm(model: nn.Module) -> bool:
-    from torch import nn
+    def _resume(self) -> int:
+        state = None if self.how.checkpoints is None else self.how.checkpoints.read(self._identity())
+        if state is None:
+            return 0
+        with self.clock.aside(Part.CHECKPOINT):
+            self.model.load_state_dict(state["model"])
+            for name, each in self._parts().items():
+                each.restore(state[name])
+            if self.how.team.rank == 0:  # what the others draw must differ
+                torch_random(state["random"])
+        return self.passes.step
 
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    return any(isinstance(each, kinds) for each in model.modules())
+    def _state(self) -> dict[str, Any]:
+        parts = {name: each.state() for name, each in self._parts().items()}
+        return {"model": self.model.state_dict(), "random": torch_random(), **parts}
+
+    def _parts(self) -> dict[str, Resumable]:
+        parts: dict[str, Resumable | None] = {
+            "place": self.place,
+            "passes": self.passes,
+            "rule": self.rule,
+            "precision": self.precision,
+            "average": self.average,
+        }
+        return {name: each for name, each in parts.items() if each is not None}
+
+    def _identity(self) -> dict[str, Any]:
+        rows, how = len(self.data), self.how
+        of = how.checkpoints.of if how.checkpoints else ""
+        return identity(self.model, self.settings, rows=rows, seed=how.seed, task=how.task.value, of=of)
 
 
 def _check(rows: int, settings: TrainSpec, how: How) -> None:
     if rows < 2:
         raise BadInputError(f"There are {rows} rows to train on.", "give at least two.")
-    if settings.batch < 1 or not settings.epochs > 0:
+    if min(settings.batch, settings.accumulate) < 1 or not settings.epochs > 0:
         raise BadInputError(
-            f"Training for {settings.epochs:g} epochs in batches of {settings.batch} cannot be done.",
-            "use a batch of at least 1 and more than 0 epochs.",
+            f"Training for {settings.epochs:g} epochs, {settings.accumulate} batches of {settings.batch} a step, "
+            "cannot be done.",
+            "use at least one batch of at least one row, and more than 0 epochs.",
         )
-    if settings.precision not in _PRECISIONS:
-        raise UnknownNameError.of("training precision", settings.precision, _PRECISIONS)
+    check(settings.regular, how.task)
+    if not how.team.whole:
+        raise BadInputError(
+            "This loop needs all weights on every worker, and the team keeps them in shards.",
+            "train in a loop of your own, as the how-to on distributed training shows, or use another sync.",
+        )
     if how.teacher_logits is not None and len(how.teacher_logits) != rows:
         raise BadInputError(
             f"The teacher answered {len(how.teacher_logits)} rows, but there are {rows}.",

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pennyweight.core import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+_EVALUATE_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,15 @@ class Objective:
 
     With a teacher the loss is ``mix * T² * KL(teacher/T || student/T) + (1 - mix) * hard`` (Hinton, Vinyals and Dean,
     2015: T² keeps the gradients of both parts on one scale); for values it is the squared error to the teacher's.
+    While training, the share `smoothing` of each label is spread over all classes (Szegedy et al. 2016).
     """
 
     task: Task
     temperature: float = 2.0
     mix: float = 0.5
+    smoothing: float = 0.0
 
-    def hard(self, out: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    def hard(self, out: Tensor, y: Tensor, weight: Tensor | None = None, *, smoothing: float = 0.0) -> Tensor:
         """The mean loss of `out` against the labels `y`, each row counted `weight` (B,) times."""
         from torch.nn import functional
 
@@ -33,12 +37,12 @@ class Objective:
         if self.task is Task.LANGUAGE:
             out, tokens = out.flatten(0, 1), y.flatten()
             if weight is None:
-                return functional.cross_entropy(out, tokens)
-            each = functional.cross_entropy(out, tokens, reduction="none").view(y.shape).mean(1)
-            return (each * weight).mean()
+                return functional.cross_entropy(out, tokens, label_smoothing=smoothing)
+            each = functional.cross_entropy(out, tokens, reduction="none", label_smoothing=smoothing)
+            return (each.view(y.shape).mean(1) * weight).mean()
         if weight is None:
-            return functional.cross_entropy(out, y)
-        return (functional.cross_entropy(out, y, reduction="none") * weight).mean()
+            return functional.cross_entropy(out, y, label_smoothing=smoothing)
+        return (functional.cross_entropy(out, y, reduction="none", label_smoothing=smoothing) * weight).mean()
 
     def soft(self, out: Tensor, teacher: Tensor) -> Tensor:
         """The mean loss of `out` against the teacher's raw answers, of the same shape."""
@@ -54,9 +58,19 @@ class Objective:
     def mixed(self, out: Tensor, batch: Batch) -> Tensor:
         """The training loss of one batch."""
         if batch.teacher is None:
-            return self.hard(out, batch.y, batch.weight)
+            return self.hard(out, batch.y, batch.weight, smoothing=self.smoothing)
         soft = self.soft(out, batch.teacher)
-        return self.mix * soft + (1 - self.mix) * self.hard(out, batch.y, batch.weight)
+        return self.mix * soft + (1 - self.mix) * self.hard(out, batch.y, batch.weight, smoothing=self.smoothing)
+
+    def of(self, model: nn.Module, rows: Batch) -> float:
+        """The mean loss on `rows` of a model in evaluation mode."""
+        import torch
+
+        total = 0.0
+        for at in range(0, len(rows), _EVALUATE_ROWS):
+            part = rows.take(torch.arange(at, min(at + _EVALUATE_ROWS, len(rows))))
+            total += float(self.hard(model(part.x), part.y, part.weight)) * len(part)
+        return total / len(rows)
 
 
 @dataclass(frozen=True, slots=True)

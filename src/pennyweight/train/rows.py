@@ -103,3 +103,11 @@ def _of_each_class(y: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarr
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
         yield rng.permutation(rows)[: max(round(_CARVE * len(rows)), int(len(rows) > 1))]
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether some layer of `model` needs more than one row to train on."""
+    from torch import nn
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    return any(isinstance(each, kinds) for each in model.modules())

@@ -1,0 +1,40 @@
+"""`pennyweight train` among clients that keep their data, and among workers that do not wait for each other."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from processes import RECIPE, call
+
+DIGITS = Path(__file__).resolve().parents[2] / "recipes" / "federated_digits.py"
+
+
+def test_clients_train_together_and_what_cannot_be_asked_for_is_said(tmp_path):
+    words = ("train", DIGITS, "--clients", "5", "--rounds", "2", "--rule", "fedprox:0.1")
+    code, out, err = call(tmp_path, *words, "--secure", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert len(facts["rounds"]) == 2
+    assert facts["rounds"][0]["loss"] is None
+    assert facts["score"]["mean"] > 0.5
+    assert "round 2 of 2 · 5 of 5 clients" in err
+    assert call(tmp_path, "run", "model.pw", "--json")[0] == 0
+    code, _, err = call(tmp_path, *words, "--workers", "2")
+    assert code == 2
+    assert "takes no --workers" in err
+
+
+def test_workers_that_do_not_wait_are_paid_for_too(tmp_path):
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
+    (tmp_path / "halves.py").write_text(RECIPE.replace("EPOCHS", "2"))
+    code, out, err = call(tmp_path, "train", "halves.py", "--workers", "2", "--sync", "async:4", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert facts["done"]
+    assert facts["score"]["mean"] > 0.75
+    assert facts["parts"]["workers"]["cpu_s"] > 0.5 * facts["cost"]["cpu_s"]
+    code, _, err = call(tmp_path, "train", "halves.py", "--sync", "async:0", "-o", "other.pw")
+    assert code == 2
+    assert "async:8" in err
