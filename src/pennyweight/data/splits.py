@@ -55,7 +55,7 @@ class Splits:
     train: Arrays
     select: Arrays
     certify: Arrays
-    unlabelled: NDArray[Any] | None = field(default=None, compare=False)
+    unlabelled: NDArray[Any] | None = field(default=None, compare=False, kw_only=True)
 
     @property
     def sizes(self) -> tuple[int, int, int]:

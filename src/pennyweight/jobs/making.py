@@ -157,9 +157,8 @@ def _torch_typed(splits: Splits, task: Task, model: nn.Module) -> Splits:
 def _retyped(splits: Splits, x_type: type, y_type: type) -> Splits:
     parts = (splits.train, splits.select, splits.certify)
     more = None if splits.unlabelled is None else typed(splits.unlabelled, x_type)
-    return Splits(
-        *(Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts), more
-    )
+    rows = (Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts)
+    return Splits(*rows, unlabelled=more)
 
 
 def _classes(splits: Splits, task: Task) -> int:
