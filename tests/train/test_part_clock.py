@@ -1,4 +1,4 @@
-"""The clock of a training: its parts add up to the whole, and reading it is next to free."""
+"""The clock of a training: its parts add up to the whole."""
 
 import time
 
@@ -44,29 +44,6 @@ def test_a_training_fills_every_part():
     how = How(clock=clock, judge=Judge(lambda model: 0.5), checkpoints=Checkpoints(lambda files: None, every=5))
     fit(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 4)), data, TrainSpec(2, 32), how=how)
     parts = clock.counted()
-    assert set(parts) == set(Part)
+    assert set(parts) == set(Part) - {Part.WORKERS}  # which are other processes
     assert parts[Part.BACKWARD].cpu_s > 0
     assert parts[Part.CHECKPOINT].cpu_s > 0
-
-
-def test_reading_the_clock_costs_less_than_a_percent_of_the_smallest_step():
-    data = Arrays(np.zeros((400, 4), dtype=np.float32), np.zeros(400, dtype=np.int64))
-
-    def steps():
-        start = time.process_time()
-        fit(nn.Linear(4, 2), data, TrainSpec(1, 1, optimizer="sgd"))
-        return time.process_time() - start
-
-    def reads():
-        clock = Clock()
-        for _ in range(100):
-            clock.begin()
-        start = time.process_time()
-        for _ in range(400):
-            clock.begin()
-            for part in (Part.DATA, Part.FORWARD, Part.BACKWARD, Part.OPTIMISER, Part.COMMUNICATION):
-                clock.mark(part)
-        return time.process_time() - start
-
-    steps()
-    assert min(reads() for _ in range(7)) < 0.01 * min(steps() for _ in range(3))

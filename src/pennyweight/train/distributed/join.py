@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from pennyweight.errors import BadInputError, LostError, UnknownNameError
@@ -46,11 +45,13 @@ def joined(spec: TeamSpec) -> Generator[Team]:
         return
     import torch.distributed as dist
 
+    over = Event()
     if LAUNCHER in os.environ:
-        Thread(target=_end_with, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
+        Thread(target=_end_with, args=(int(os.environ[LAUNCHER]), over), daemon=True).start()
     try:
         dist.init_process_group(_backend(), init_method=_meeting(), rank=rank, world_size=size, timeout=_SILENCE)
         yield team(spec, Wire(rank, size))
+        dist.barrier()  # a group that one leaves while another still talks ends in an abort now and then
     except RuntimeError as error:  # what torch raises where a collective fails has no type of its own
         if not _LOST.search(str(error)):
             raise
@@ -59,6 +60,7 @@ def joined(spec: TeamSpec) -> Generator[Team]:
             "see the log of the one that ended first, then go on from the checkpoint.",
         ) from error
     finally:
+        over.set()
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -110,11 +112,11 @@ def _place(spec: TeamSpec) -> tuple[int, int]:
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
-def _end_with(launcher: int) -> None:
+def _end_with(launcher: int, over: Event) -> None:
     """End this process when its launcher is gone, however that was ended; whoever waits for others cannot see it."""
-    while os.getppid() == launcher:
-        time.sleep(_LOOK_S)
-    os._exit(LostError.exit_code)
+    while not over.wait(_LOOK_S):
+        if os.getppid() != launcher:
+            os._exit(LostError.exit_code)
 
 
 def _meeting() -> str:
