@@ -16,9 +16,15 @@ from pennyweight.cost.price import Parts
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.store.codec import build, from_json, plain, to_json
 
+
+def _equals_itself(value):
+    found = (getattr(value, each.name) for each in fields(value))
+    return not any(isinstance(each, float) and math.isnan(each) for each in found)
+
+
 COST = st.builds(Cost, *[st.floats(allow_nan=False)] * 4)
-OP = st.from_type(Op).filter(lambda op: _equals_itself(op))
-DATA = st.from_type(DataSpec).filter(lambda data: _equals_itself(data))
+OP = st.from_type(Op).filter(_equals_itself)
+DATA = st.from_type(DataSpec).filter(_equals_itself)
 FINITE = st.floats(allow_nan=False)
 TRAIN = st.builds(TrainSpec, FINITE, st.integers(), st.text(), FINITE, FINITE, st.text(), st.none() | st.integers())
 SPEC = st.builds(
@@ -35,11 +41,6 @@ BILL = st.builds(
 )
 SCORE = st.builds(Score, st.text(), FINITE, FINITE, st.integers())
 PARTS = st.builds(Parts, COST, COST, COST, FINITE, st.none() | FINITE, FINITE, FINITE)
-
-
-def _equals_itself(value):
-    found = (getattr(value, each.name) for each in fields(value))
-    return not any(isinstance(each, float) and math.isnan(each) for each in found)
 
 
 @given(OP | TRAIN | st.from_type(ServeSpec) | COST | BILL | SCORE | PARTS)
