@@ -1,10 +1,8 @@
 """`pennyweight train` among clients that keep their data, and among workers that do not wait for each other."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
 from processes import RECIPE, call
 
 DIGITS = Path(__file__).resolve().parents[2] / "recipes" / "federated_digits.py"
@@ -26,8 +24,6 @@ def test_clients_train_together_and_what_cannot_be_asked_for_is_said(tmp_path):
 
 
 def test_workers_that_do_not_wait_are_paid_for_too(tmp_path):
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed")
     (tmp_path / "halves.py").write_text(RECIPE.replace("EPOCHS", "2"))
     code, out, err = call(tmp_path, "train", "halves.py", "--workers", "2", "--sync", "async:4", "--json")
     assert code == 0, err

@@ -3,9 +3,9 @@
 Per target, with r_i = log(measured / predicted) of n rows and h_i half the width, in logarithms, of their 90% intervals
 as shipped, h the geometric mean of the h_i and q_i = h_i / h, it is assumed that
 
-    r_i = b + e_i,    b ~ N(0, τ²),    e_i ~ N(0, q_i² s²),    (h / 1.645)² = τ0² + s0²,    τ0² = (h / 1.645)² / 3
+    r_i = b + e_i,    b ~ N(0, τ²),    e_i ~ N(0, q_i² s²),    (h / 1.645)² = τ0² + s0²,    τ0² = (h / 1.645)² / 5
 
-that is: a third of the shipped uncertainty is an offset b that all rows of one cluster share, the rest differs from row
+that is: a fifth of the shipped uncertainty is an offset b that all rows of one cluster share, the rest differs from row
 to row. With weights w_i = 1 / q_i², W = Σ w_i and the weighted mean r̄ (Gelman et al., Bayesian Data Analysis, sections
 2.5 and 3.3: a normal mean, and a scaled inverse χ² of ν0 = 4 for the variance):
 
@@ -15,7 +15,7 @@ to row. With weights w_i = 1 / q_i², W = Σ w_i and the weighted mean r̄ (Gelm
     V      = 1 / (1/τ² + W/s²),    b = V (W/s²) r̄
 
 and a new row of difficulty q is predicted by exp(b) times what is shipped, within exp(± t(0.95, ν) √(q² s² + V)). The
-share of a third and ν0 were chosen on whole models, cases and systems held out of every published table. The excess is
+share of a fifth and ν0 were chosen on whole models, cases and systems held out of every published table. The excess is
 also put into s², but less the more rows agree on it: one row far off may be odd itself.
 
 Of four rows and more, those further than four robust deviations from the median are misfits and left out.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _NORMAL90 = 1.6448536269514722  # a normal variable is within so many deviations nine times in ten
-_SHARED = 1 / 3  # of the shipped variance: an offset
+_SHARED = 1 / 5  # of the shipped variance: an offset
 _PRIOR_ROWS = 4.0
 _MISFIT = 4.0  # robust deviations
 _MAD = 1.4826  # median absolute deviation to standard deviation

@@ -3,7 +3,6 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,8 +31,6 @@ pytestmark = pytest.mark.usefixtures("_ray")
 
 @pytest.fixture(scope="module")
 def _ray():
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed")
     with cluster():
         yield
 
