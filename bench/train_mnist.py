@@ -15,12 +15,10 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +107,8 @@ def recipe(folder: Path, seed: int, epochs: int) -> float:
 
 
 def _race(asked: argparse.Namespace) -> None:
+    from statistics import median
+
     from scipy import stats
 
     from bench.report import emit, table
@@ -147,6 +147,8 @@ def _outcome(asked: argparse.Namespace, which: str, seed: int, idle_s: float) ->
 
 def _cpu_s(command: list[str]) -> tuple[float, str]:
     """The CPU seconds of a process, and what it printed."""
+    import subprocess
+
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | _THREADS)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -156,7 +158,7 @@ def _cpu_s(command: list[str]) -> tuple[float, str]:
 def _row(name: str, found: list[Outcome]) -> list[object]:
     spent, right = [each.cpu_s for each in found], [each.accuracy for each in found]
     share = f"{100 * float(np.mean(right)):.2f}%"
-    return [name, median(spent), min(spent), max(spent), share, f"{100 * min(right):.2f}%", len(found)]
+    return [name, float(np.median(spent)), min(spent), max(spent), share, f"{100 * min(right):.2f}%", len(found)]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _HARDER = 10.0  # times more ridge where rounding leaves a matrix that is not positive
 _TRIES = 8
 _ROUNDING = 2.0**-24  # of a float32, as a share
+_BLOCK = 64
 _CHUNK = 4096  # rows whose products are added in float32; these sums are added in float64
 
 
@@ -89,8 +90,18 @@ def _solved(gram: NDArray[np.float64], aims: NDArray[np.float64], ridge: float) 
         except np.linalg.LinAlgError:
             ridge = max(_HARDER * ridge, _ROUNDING * float(gram.diagonal().max()))
         else:
-            return np.linalg.solve(root.T, np.linalg.solve(root, aims))
+            halfway = _forward(root, aims)
+            return _forward(root.T[::-1, ::-1], halfway[::-1])[::-1]
     raise BadInputError("The rows are all but the same.", "give rows that differ, or fewer landmarks.")
+
+
+def _forward(lower: NDArray[np.float64], aims: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve a lower triangular system by blocks: NumPy has no such solver, and SciPy takes longer to load."""
+    found = np.empty_like(aims)
+    for at in range(0, len(aims), _BLOCK):
+        here = slice(at, at + _BLOCK)
+        found[here] = np.linalg.solve(lower[here, here], aims[here] - lower[here, :at] @ found[:at])
+    return found
 
 
 def _check(x: Floats, targets: NDArray[Any]) -> None:
