@@ -86,7 +86,7 @@ def _solved(gram: NDArray[np.float64], aims: NDArray[np.float64], ridge: float) 
         firm = gram.copy()
         firm.flat[:: len(gram) + 1] += ridge
         try:
-            root = np.linalg.cholesky(firm)
+            root = np.linalg.cholesky(firm).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             ridge = max(_HARDER * ridge, _ROUNDING * float(gram.diagonal().max()))
         else:
