@@ -1,0 +1,1 @@
+"""Runs finished models for tenants: versions, limits, budgets that hold, and a row for every request."""

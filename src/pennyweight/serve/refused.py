@@ -1,0 +1,22 @@
+"""A request that is not answered, as a status and one sentence that names no path and no secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RefusedError(Exception):
+    """Why, for the caller; `retry_s` says when to come again, 0 where that would not help."""
+
+    status: int
+    why: str
+    retry_s: float = 0.0
+
+    def __str__(self) -> str:
+        return self.why
+
+
+def bad(why: str) -> RefusedError:
+    """What was sent cannot be answered."""
+    return RefusedError(400, why)
