@@ -9,8 +9,9 @@ two shards on Ray, batches of 32. The figure is the seconds on the clock from th
 loss on held-back rows, looked at every 16 changes (synchronous: every 4), is first at the target; starting the
 processes is not in it and is told apart.
 
-Then all four workers at 40 ms, a fixed number of steps: undisturbed, with a worker killed at a third, and with a shard
-of the server killed there.
+Then all four workers at 40 ms, a fixed number of steps: undisturbed, with a worker killed at a third, with a shard of
+the server killed there, and with a worker killed while no spare process stands ready. For each loss: the seconds from
+the kill until it is noticed and until another process has taken the place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -33,6 +34,8 @@ import numpy as np
 from bench.report import emit, table
 from pennyweight.core import TeamSpec, TrainSpec
 from pennyweight.train.how import How
+from pennyweight.train.server.order import Serving
+from pennyweight.train.server.run import Aside, train_served
 
 if TYPE_CHECKING:
     from pennyweight.train.how import Progress
@@ -43,7 +46,7 @@ TARGET = 0.2
 RATES = (1e-3, 2e-3, 4e-3)
 RATE = 2e-3
 CORRECTIONS = ("compensated", "scaled", "none")
-KILL_EPOCHS = 80
+KILL_EPOCHS, QUICK_EPOCHS = 80, 30
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
     seeds = 1 if args.quick else args.seeds
     rates = (RATE,) if args.quick else RATES
     kinds = CORRECTIONS[:1] if args.quick else CORRECTIONS
-    epochs = 30 if args.quick else KILL_EPOCHS
+    epochs = QUICK_EPOCHS if args.quick else KILL_EPOCHS
     seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
         for rate in rates:
@@ -73,30 +76,54 @@ def main() -> None:
     emit("asynchronous", {**figures, **killed(seeds, epochs)}, seeds)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A training to its last step: seconds, loss, and after the kill: seconds until it was noticed, until replaced."""
+
+    wall_s: float
+    loss: float
+    noticed_s: float = np.nan
+    replaced_s: float = np.nan
+
+
 def killed(seeds: int, epochs: int) -> dict[str, float]:
     """What it costs that a worker, or a shard, is killed: as shares of the undisturbed time."""
-    plain, worker, shard = [], [], []
+    from pennyweight.train.server.cluster import cluster
+
+    found: dict[str, list[Ended]] = {}
+    with cluster():
+        for seed in range(seeds):
+            for name, victim in (("nobody", ""), ("a worker", "workers"), ("a shard", "shards")):
+                found.setdefault(name, []).append(full(seed, epochs, victim))
     for seed in range(seeds):
-        plain.append(full(seed, epochs, ""))
-        worker.append(full(seed, epochs, "workers"))
-        shard.append(full(seed, epochs, "shards"))
-    rows = [("nobody", plain), ("a worker", worker), ("a shard", shard)]
+        found.setdefault("a worker, no spare", []).append(full(seed, epochs, "workers", spares=0))
+    plain = found["nobody"]
     table(
-        ("killed", "s", "overhead", "loss"),
+        ("killed", "s", "overhead", "loss", "noticed after s", "replaced after s"),
         [
-            (name, median(each[0] for each in runs), _overhead(runs, plain), median(each[1] for each in runs))
-            for name, runs in rows
+            (
+                name,
+                median(each.wall_s for each in runs),
+                f"{_overhead(runs, plain):.1%}",
+                median(each.loss for each in runs),
+                f"{median(each.noticed_s for each in runs):.2f}" if name != "nobody" else "-",
+                f"{median(each.replaced_s for each in runs):.2f}" if name != "nobody" else "-",
+            )
+            for name, runs in found.items()
         ],
     )
     return {
-        "overhead_worker_killed": _overhead(worker, plain),
-        "overhead_shard_killed": _overhead(shard, plain),
-        "loss_ratio_worker_killed": median(a[1] / b[1] for a, b in zip(worker, plain, strict=True)),
+        "overhead_worker_killed": _overhead(found["a worker"], plain),
+        "overhead_shard_killed": _overhead(found["a shard"], plain),
+        "overhead_worker_killed_no_spare": _overhead(found["a worker, no spare"], plain),
+        "worker_replaced_s": median(each.replaced_s for each in found["a worker"]),
+        "shard_replaced_s": median(each.replaced_s for each in found["a shard"]),
+        "loss_ratio_worker_killed": median(a.loss / b.loss for a, b in zip(found["a worker"], plain, strict=True)),
     }
 
 
-def _overhead(runs: list[tuple[float, float]], plain: list[tuple[float, float]]) -> float:
-    return median(a[0] / b[0] - 1 for a, b in zip(runs, plain, strict=True))
+def _overhead(runs: list[Ended], plain: list[Ended]) -> float:
+    return median(a.wall_s / b.wall_s - 1 for a, b in zip(runs, plain, strict=True))
 
 
 @dataclass
@@ -157,57 +184,72 @@ def synchronous_worker(order: dict[str, Any]) -> None:
 
 def slow_worker(correction: str, seed: int) -> float:
     """Seconds until the target, by four workers that do not wait for each other."""
-    from pennyweight.train.server.fleet import fill
+    from pennyweight.train.server.weights import fill, trainable
 
     data, held = digits(seed)
     model, fleets = network(seed), []
     looks = Looks(held, 16)
 
     def now() -> Any:
-        fill(model, fleets[0].weights())
+        fill(trainable(model), fleets[0].weights())
         return model
 
     def watch(progress: Progress) -> bool:
         return looks.step(progress.step, now) > TARGET
 
-    _served(data, seed, (40, correction, (*[FAST_S] * (WORKERS - 1), SLOW_S)), (watch, fleets.append))
+    order = Order(40, correction, (*[FAST_S] * (WORKERS - 1), SLOW_S))
+    _served(data, seed, order, Aside(tell=print, started=fleets.append), watch)
     return _reached(looks.found, f"asynchronous, {correction}, seed {seed}")
 
 
-def full(seed: int, epochs: int, victim: str) -> tuple[float, float]:
-    """Seconds for all steps and the held-back loss at the end; a process of `victim` is killed at a third."""
+def full(seed: int, epochs: int, victim: str, spares: int = 1) -> Ended:
+    """All steps; a process of `victim` is killed at a third of them."""
     import ray
 
     data, held = digits(seed)
     fleets: list[Any] = []
     times: list[float] = []
+    killed_s: list[float] = []
+    heard_s: list[float] = []
 
     def watch(progress: Progress) -> bool:
         times.append(time.perf_counter())
         if victim and progress.step == progress.steps // 3:
             os.kill(ray.get(getattr(fleets[0], victim)[0].process.remote()), signal.SIGKILL)
+            killed_s.append(time.perf_counter())
         return True
 
-    done = _served(data, seed, (epochs, CORRECTIONS[0], (FAST_S,) * WORKERS), (watch, fleets.append))
-    loss = held_loss(done.trained.model, held)
-    lost = f"{done.lost_workers} workers and {done.lost_shards} shards lost"
-    print(
-        f"{victim or 'nobody'} killed, seed {seed}: {times[-1] - times[0]:.1f} s, loss {loss:.3f}, {lost}", flush=True
-    )
-    return times[-1] - times[0], loss
+    def hear(sentence: str) -> None:
+        heard_s.append(time.perf_counter() - killed_s[0])
+        print(f"  {heard_s[-1]:.2f} s after the kill: {sentence}", flush=True)
+
+    order = Order(epochs, CORRECTIONS[0], (FAST_S,) * WORKERS, spares)
+    done = _served(data, seed, order, Aside(tell=hear, started=fleets.append), watch)
+    ended = Ended(times[-1] - times[0], held_loss(done.trained.model, held), *heard_s[:2])
+    name = f"{victim or 'nobody'} killed, {spares} spare, seed {seed}"
+    print(f"{name}: {ended.wall_s:.1f} s, loss {ended.loss:.3f}", flush=True)
+    return ended
 
 
-def _served(data: Any, seed: int, how: tuple[int, str, tuple[float, ...]], hooks: tuple[Any, Any]) -> Any:
+@dataclass(frozen=True)
+class Order:
+    """What an asynchronous training is to do."""
+
+    epochs: int
+    correction: str
+    pace_s: tuple[float, ...]
+    spares: int = 1
+
+
+def _served(data: Any, seed: int, order: Order, aside: Aside, watch: Any) -> Any:
     from pennyweight.core import Task
     from pennyweight.train.rows import tensors
-    from pennyweight.train.server.order import Serving
-    from pennyweight.train.server.run import Aside, train_served
 
-    epochs, correction, pace_s = how
-    settings = TrainSpec(epochs=epochs, batch=32, lr=RATE, team=TeamSpec(WORKERS, f"async:{STALENESS}"))
-    aside = Aside(Serving(STALENESS, 2, correction, pace_s=pace_s), print, hooks[1])
+    settings = TrainSpec(epochs=order.epochs, batch=32, lr=RATE, team=TeamSpec(WORKERS, f"async:{STALENESS}"))
+    serving = Serving(STALENESS, 2, order.correction, pace_s=order.pace_s, spares=order.spares)
     model = network(seed)
-    return train_served(model, tensors(model, data, Task.CLASSIFY), settings, How(seed=seed, watch=hooks[0]), aside)
+    rows = tensors(model, data, Task.CLASSIFY)
+    return train_served(model, rows, settings, How(seed=seed, watch=watch), replace(aside, serving=serving))
 
 
 def digits(seed: int) -> tuple[Any, Any]:

@@ -87,6 +87,20 @@ def test_a_shard_that_starts_again_goes_on_from_its_last_state(tmp_path):
     assert len([each for each in tmp_path.iterdir() if not each.is_symlink()]) == 1
 
 
+def test_a_shard_that_is_given_a_state_keeps_it_at_once(tmp_path):
+    ours, other = shard(tmp_path / "a"), shard(tmp_path / "b")
+    now = ours.exchange(Push(0, 1, np.ones(6, np.float32)))
+    other.restore(ours.state())
+    assert np.array_equal(shard(tmp_path / "b").exchange(Push(0, 0)), now)
+
+
+def test_a_shard_that_cannot_keep_its_state_says_where_space_is_needed(tmp_path):
+    ours = shard(tmp_path / "file", keep_every=1)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PennyweightError, match="cannot keep its state"):
+        ours.exchange(Push(0, 1, np.ones(6, np.float32)))
+
+
 def test_a_shard_refuses_a_gradient_that_is_no_number_and_stays_as_it_is(tmp_path):
     ours = shard(tmp_path)
     with pytest.raises(PennyweightError, match="no number"):
@@ -117,6 +131,7 @@ def test_what_a_server_cannot_do_is_refused():
         TrainSpec(accumulate=2, team=team),
         TrainSpec(team=TeamSpec(2, "async:4", "int8")),
         TrainSpec(team=TeamSpec(0, "async:4")),
+        TrainSpec(team=TeamSpec(2, "async:0")),
     ):
         with pytest.raises(BadInputError):
             check(settings)
@@ -130,5 +145,6 @@ def test_staleness_is_read_from_the_way_to_agree():
             serving(TeamSpec(2, text))
     with pytest.raises(UnknownNameError, match="compensated"):
         Serving(correction="compensate")
-    with pytest.raises(BadInputError):
-        Serving(shards=0)
+    for bad in ({"shards": 0}, {"spares": -1}):
+        with pytest.raises(BadInputError):
+            Serving(**bad)

@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import sys
+import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pennyweight.errors import MissingExtraError
+from pennyweight.train.server.hand import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import ModuleType
 
 _STORE_BYTE = 200_000_000
+_LONGEST = 24  # letters of a folder in which Ray can still name its sockets (Linux allows 107 in all)
 # Without the second, Ray on Linux listens on all interfaces; a token keeps other users of the machine out.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
 }
+_POOLS: list[Pool] = []  # that of the block we are in, if any
 
 
 @contextmanager
-def cluster(store_byte: int = _STORE_BYTE) -> Generator[None]:
-    """A Ray of one machine for the block; one that is running already is used and left running.
+def cluster(store_byte: int = _STORE_BYTE) -> Generator[Pool]:
+    """A Ray of one machine for the block, and its processes; one that is running already is used and left running.
 
-    It listens on the loopback interface only, asks for a token drawn for this run, reports nothing and has no
+    Within a block that is open, another gets the same processes: what one training has started serves the next.
+    Ray listens on the loopback interface only, asks for a token drawn for this run, reports nothing and has no
     dashboard; if Ray was imported before, it listens and asks as it was told then. Raises `MissingExtraError` without
     Ray.
     """
+    ray = _ray()
+    if _POOLS and ray.is_initialized():
+        yield _POOLS[-1]
+        return
+    with contextlib.nullcontext() if ray.is_initialized() else _begun(store_byte):
+        pool = Pool()
+        _POOLS.append(pool)
+        try:
+            yield pool
+        finally:
+            _POOLS.remove(pool)
+            pool.end()
+
+
+def _ray() -> ModuleType:
     if "ray" not in sys.modules:  # it reads these once
         os.environ.update({"RAY_AUTH_TOKEN": secrets.token_hex(32), **_QUIET})
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError.of("Ray", "distributed") from error
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        ray.init(
-            address="local",
-            num_cpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            logging_level=logging.ERROR,
-            object_store_memory=max(store_byte, 80_000_000),
-            _node_ip_address="127.0.0.1",
-        )
-        ray._private.worker._worker_logs_enabled = False  # ruff: ignore[private-member-access] - no option stops Ray from printing to standard output who was lost
-        yield
-    finally:
-        ray.shutdown()
+    return ray  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _begun(store_byte: int) -> Generator[None]:
+    """A Ray for the block; neither processes nor files of it are left behind."""
+    import ray
+
+    above = tempfile.gettempdir() if len(tempfile.gettempdir()) < _LONGEST else "/tmp"  # ruff: ignore[hardcoded-temp-file] - a fresh folder in it that only we may read
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=above, ignore_cleanup_errors=True) as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=1,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+                object_store_memory=max(store_byte, 80_000_000),
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+            ray._private.worker._worker_logs_enabled = False  # ruff: ignore[private-member-access] - no option stops Ray from printing to standard output who was lost
+            yield
+        finally:
+            ray.shutdown()

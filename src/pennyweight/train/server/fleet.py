@@ -1,79 +1,109 @@
-"""The processes of an asynchronous training as Ray actors: started, started again when lost, and asked."""
+"""The processes of an asynchronous training as Ray actors: started, replaced when lost, and asked."""
 
 from __future__ import annotations
 
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.train.server.shard import Shard, Slice
-from pennyweight.train.server.worker import Lesson, Worker, answered
+from pennyweight.errors import PennyweightError
+from pennyweight.train.server.hand import answer, end
+from pennyweight.train.server.shard import Push, Shard, Slice
+from pennyweight.train.server.weights import flat, slices
+from pennyweight.train.server.worker import Lesson, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from torch import nn
 
     from pennyweight.train.objective import Batch
+    from pennyweight.train.server.hand import Pool
     from pennyweight.train.server.order import Serving
 
-_AGAIN = -1  # Ray's word for: as often as need be
+_RETRY_S, _PATIENCE_S = 0.1, 120.0
+_LAST_WORD_S = 10.0  # what an answer that only counts CPU seconds is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the processes of a training begin with: the arrays and the model lie in Ray's store, once for all."""
+
+    lesson: Lesson
+    place: Slice
+    pieces: list[Any]
+    model: Any
+    arrays: Any
 
 
 @final
 @dataclass
 class Fleet:
-    """The actors, and the numbers of their processes as last known; `lost_cpu_s` is what processes now gone took."""
+    """The processes: `shards` and `workers` by their numbers; `say` hears of shards that are lost.
 
-    shards: list[Any]
-    workers: list[Any]
-    shard_processes: list[int] = field(default_factory=list)
+    `lost_cpu_s` is what processes now gone took, as far as they had told.
+    """
+
+    pool: Pool
+    serving: Serving
+    begin: Start
+    say: Callable[[str], None]
+    shards: list[Any] = field(default_factory=list)
+    workers: list[Any] = field(default_factory=list)
+    shard_losses: list[int] = field(default_factory=list)
     lost_cpu_s: float = 0.0
-    held: list[Any] = field(default_factory=list)  # what a worker needs to be started again
 
-    @classmethod
-    def start(cls, model: nn.Module, data: Batch, lesson: Lesson, serving: Serving, place: Slice) -> Fleet:
-        """Start all processes and wait until every shard answers; workers may still be on their way."""
-        import ray
+    def start(self) -> list[Any]:
+        """Start all processes; the calls that end when a worker, in their order, can be given rows."""
+        count = self.begin.lesson.settings.team.workers
+        self.shards = [self.pool.take() for _ in self.begin.pieces]
+        self.workers = [self.pool.take() for _ in range(count)]
+        self.shard_losses = [0] * len(self.shards)
+        calls = [self._serve(i) for i in range(len(self.shards))]
+        began = [self._work(i) for i in range(count)]
+        for call in calls:
+            answer(call)
+        return began
 
-        _travels(model)
-        serve = ray.remote(max_restarts=_AGAIN, num_cpus=0)(Shard)
-        work = ray.remote(max_restarts=_AGAIN, num_cpus=0)(Worker)
-        pieces = np.array_split(flat(model), serving.shards)
-        shards = [serve.remote(piece, lesson.settings, replace(place, number=i)) for i, piece in enumerate(pieces)]
-        arrays = tuple(_plain(each) for each in (data.x, data.y, data.weight, data.teacher))
-        held = [ray.put(model), ray.put(arrays)]
-        pace_s = (*serving.pace_s, *[0.0] * lesson.settings.team.workers)
-        workers = [
-            work.remote(replace(lesson, number=i, pace_s=pace_s[i]), held, shards)
-            for i in range(lesson.settings.team.workers)
-        ]
-        return cls(shards, workers, [ray.get(each.process.remote()) for each in shards], held=held)
+    def prepare(self) -> None:
+        """Have the spares ready that are to take the place of the next that are lost."""
+        self.pool.prepare(self.serving.spares)
+
+    def new_worker(self, number: int) -> Any:
+        """Put another process in the place of a worker that was lost; the call that ends when it can be given rows."""
+        self.workers[number] = self.pool.take()
+        return self._work(number)
 
     def weights(self) -> np.ndarray:
         """All weights (N,) as the shards have them now."""
-        from pennyweight.train.server.shard import Push
-
         return np.concatenate([self.ask(i, "exchange", Push(-1, 0)) for i in range(len(self.shards))])
 
     def ask(self, shard: int, verb: str, *words: Any) -> Any:
-        """What a shard answers, however often it has to be started again."""
+        """What a shard answers; one that is lost is replaced first.
 
-        def call() -> Any:
-            return getattr(self.shards[shard], verb).remote(*words)
+        Raises `PennyweightError` if it is lost time and again, or does not answer for two minutes.
+        """
+        import ray
 
-        return answered(call(), call, f"shard {shard}")
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                return answer(self.shards[shard].do.remote(verb, *words))
+            except ray.exceptions.ActorDiedError:
+                self._replace(shard)
+            except ray.exceptions.ActorUnavailableError:
+                time.sleep(_RETRY_S)
+        raise PennyweightError(f"Shard {shard} of the server does not answer.", "see what the machine is doing.")
 
-    def lost_shards(self) -> Iterator[int]:
-        """The shards that run in another process than when last asked."""
-        for i, before in enumerate(self.shard_processes):
-            self.shard_processes[i] = self.ask(i, "process")
-            if self.shard_processes[i] != before:
-                yield i
+    def mend(self) -> None:
+        """Replace the shards that were lost."""
+        for i in range(len(self.shards)):
+            self.ask(i, "version")
 
     def states(self) -> list[dict[str, Any]]:
         """The state of every shard, as a tree of tensors and numbers."""
@@ -85,55 +115,82 @@ class Fleet:
             self.ask(i, "restore", state)
 
     def cpu_s(self, workers: list[int]) -> float:
-        """The CPU seconds of all processes: the shards, and those `workers` that are still there."""
-        import ray
-
-        calls = [self.workers[i].cpu_s.remote() for i in workers]
-        shards = sum(self.ask(i, "cpu_s") for i in range(len(self.shards)))
-        return float(self.lost_cpu_s + shards + sum(ray.get(calls)))
+        """The CPU seconds of the shards, of `workers`, of spares that are ready, and of processes now gone."""
+        hands = [*self.shards, *(self.workers[i] for i in workers), *self.pool.ready()]
+        return float(self.lost_cpu_s + sum(_answers([each.cpu_s.remote() for each in hands])))
 
     def buffers(self, workers: list[int]) -> list[np.ndarray]:
         """The mean over `workers` of what their models remember beside weights; of what is no float, the first's."""
-        import ray
-
-        found = ray.get([self.workers[i].buffers.remote() for i in workers])
+        found = _answers([self.workers[i].do.remote("buffers") for i in workers])
         return [
             np.mean(each, axis=0, dtype=np.float64).astype(each[0].dtype) if each[0].dtype.kind == "f" else each[0]
             for each in zip(*found, strict=True)
         ]
 
+    def rest(self) -> None:
+        """Give all processes back, for the next training."""
+        for each in (*self.workers, *self.shards):
+            self.pool.give_back(each)
+
     def stop(self) -> None:
         """End all processes."""
+        for each in (*self.workers, *self.shards):
+            end(each)
+
+    def _work(self, number: int) -> Any:
+        begin, pace_s = self.begin, self.serving.pace_s
+        lesson = replace(begin.lesson, number=number, pace_s=pace_s[number] if number < len(pace_s) else 0.0)
+        return self.workers[number].become.remote(Worker, lesson, begin.model, begin.arrays, self.shards)
+
+    def _serve(self, number: int) -> Any:
+        begin = self.begin
+        place = replace(begin.place, number=number)
+        return self.shards[number].become.remote(Shard, begin.pieces[number], begin.lesson.settings, place)
+
+    def _replace(self, shard: int) -> None:
         import ray
 
-        for each in (*self.workers, *self.shards):
-            ray.kill(each)
+        since = time.monotonic()
+        self.shard_losses[shard] += 1
+        if self.shard_losses[shard] > self.serving.most_losses:
+            raise PennyweightError(
+                f"Shard {shard} of the server was lost more than {self.serving.most_losses} times.",
+                "see that there is memory for it, or use more shards.",
+            )
+        self.say(f"Shard {shard} of the server was lost; another process goes on from the state it kept last.")
+        self.shards[shard] = self.pool.take()
+        try:
+            answer(self._serve(shard))
+        except ray.exceptions.ActorDiedError:
+            return  # it is replaced when it is asked next
+        for each in self.workers:
+            each.do.remote("meet", self.shards)
+        self.say(f"Shard {shard} of the server is back after {time.monotonic() - since:.2f} s.")
+        self.prepare()
 
 
-def flat(model: nn.Module) -> np.ndarray:
-    """All trainable parameters, one after another (N,), as a copy."""
-    import torch
+def beginning(model: nn.Module, data: Batch, lesson: Lesson, place: Slice, shards: int) -> Start:
+    """Lay what all processes need into Ray's store: the model, the rows, and a slice of the weights for each shard."""
+    import ray
 
-    array: np.ndarray = torch.cat([each.detach().reshape(-1) for each in _weights(model)]).numpy()
-    return array
-
-
-def fill(model: nn.Module, weights: np.ndarray) -> None:
-    """Give `model` the weights (N,)."""
-    import torch
-
-    parts = torch.from_numpy(weights).split([each.numel() for each in _weights(model)])
-    with torch.no_grad():
-        for each, part in zip(_weights(model), parts, strict=True):
-            each.copy_(part.view_as(each))
+    _travels(model)
+    arrays = tuple(None if each is None else each.numpy() for each in (data.x, data.y, data.weight, data.teacher))
+    pieces = [ray.put(each) for each in slices(flat(model), shards)]
+    return Start(lesson, place, pieces, ray.put(model), ray.put(arrays))
 
 
-def _weights(model: nn.Module) -> list[Any]:
-    return [each for each in model.parameters() if each.requires_grad]
+def _answers(calls: list[Any]) -> list[Any]:
+    """What those answer that are there and not too busy."""
+    import ray
 
-
-def _plain(tensor: Any) -> np.ndarray | None:
-    return None if tensor is None else tensor.numpy()
+    found = []
+    done, _ = ray.wait(calls, num_returns=len(calls), timeout=_LAST_WORD_S) if calls else ([], [])
+    for call in done:
+        try:
+            found.append(ray.get(call))
+        except ray.exceptions.RayActorError:
+            continue
+    return found
 
 
 def _travels(model: nn.Module) -> None:

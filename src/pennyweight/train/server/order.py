@@ -20,7 +20,9 @@ class Serving:
 
     `correction` says what is done about stale gradients ("compensated", "scaled" or "none"; see `Correction`). A shard
     keeps its state after every `keep_every` changes. `pace_s` are seconds that each worker is held up at every step,
-    to try out slow ones; a worker that is lost more than `most_losses` times is not started again.
+    to try out slow ones. `spares` processes stand ready to take the place of one that is lost, at once; with none, a
+    new one is started, which takes some seconds. A worker that is lost more than `most_losses` times is not replaced,
+    and a shard that is ends the training.
     """
 
     staleness: int = 8
@@ -29,12 +31,17 @@ class Serving:
     keep_every: int = 32
     pace_s: tuple[float, ...] = ()
     most_losses: int = 3
+    spares: int = 1
 
     def __post_init__(self) -> None:
         if min(self.staleness, self.shards, self.keep_every) < 1:
             raise BadInputError(
                 f"A server of {self.shards} shards with a staleness of {self.staleness} cannot be.",
                 "use at least one of each.",
+            )
+        if min(self.spares, self.most_losses) < 0:
+            raise BadInputError(
+                f"There cannot be {self.spares} spares and {self.most_losses} losses.", "use 0 for none."
             )
         if self.correction not in CORRECTIONS:
             raise UnknownNameError.of("correction of stale gradients", self.correction, CORRECTIONS)
@@ -60,6 +67,8 @@ def check(settings: TrainSpec) -> None:
     regular, team = settings.regular, settings.team
     if team.workers < 1:
         raise BadInputError(f"{team.workers} workers cannot train.", "use at least one.")
+    if is_asynchronous(team):
+        serving(team)
     refused = {
         f"the optimiser {settings.optimizer}": settings.optimizer in _WHOLE,
         "a moving average of the weights (ema)": bool(regular.ema),
@@ -69,6 +78,8 @@ def check(settings: TrainSpec) -> None:
         "stopping early by held-back rows (patience)": settings.patience is not None,
         "compressed gradients": bool(team.compress),
         "smaller rows first (small)": bool(settings.small),
+        "a teacher": bool(settings.teacher),
+        "activations computed anew (recompute)": settings.recompute,
     }
     for what, asked in refused.items():
         if asked:

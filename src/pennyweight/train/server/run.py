@@ -16,9 +16,10 @@ from pennyweight.train.place import Place, Sitting
 from pennyweight.train.rows import has_batch_norm
 from pennyweight.train.server.cluster import cluster
 from pennyweight.train.server.crew import Crew, Landing
-from pennyweight.train.server.fleet import Fleet, fill
+from pennyweight.train.server.fleet import Fleet, beginning
 from pennyweight.train.server.order import Serving, check, serving
 from pennyweight.train.server.shard import Slice
+from pennyweight.train.server.weights import fill, trainable
 from pennyweight.train.server.worker import Lesson
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pennyweight.core import TrainSpec
     from pennyweight.train.objective import Batch
+    from pennyweight.train.server.hand import Pool
 
 _MOST_REFUSED = 8  # gradients in a row
 _LOG = logging.getLogger(__name__)
@@ -72,17 +74,17 @@ def train_served(
 
     `settings.epochs` and `settings.batch` say how many gradients of how many rows there are in all; each changes the
     weights once. Rows are handed out in the order of the seed, but which weights meet which rows depends on who is
-    fast: two runs differ. A worker that is killed begins anew with the shards' weights, its rows are given out again; a
-    shard that is killed goes on from the state it kept last. A gradient that is no number is refused and said. Raises
-    `BadInputError` for what cannot be done this way, `MissingExtraError` without Ray, `PennyweightError` when gradients
-    are no numbers time and again or workers die time and again.
+    fast: two runs differ. In place of a worker that is killed another process goes on with the shards' weights, its
+    rows are given out again; in place of a shard one goes on from the state that was kept last. A gradient that is no
+    number is refused and said. Raises `BadInputError` for what cannot be done this way, `MissingExtraError` without
+    Ray, `PennyweightError` when gradients are no numbers time and again or processes are lost time and again.
     """
     check(settings)
     aside, how = aside or Aside(), how or How()
     byte = sum(each.numel() * each.element_size() for each in (data.x, data.y))
-    with tempfile.TemporaryDirectory(prefix="pennyweight-") as folder, cluster(2 * byte + 2**27):
+    with tempfile.TemporaryDirectory(prefix="pennyweight-") as folder, cluster(2 * byte + 2**27) as pool:
         run = _Run(copy.deepcopy(model), data, settings, how, aside)
-        return run.go(folder)
+        return run.go(folder, pool)
 
 
 @final
@@ -95,26 +97,43 @@ class _Run:
         self.passes = Passes.over(len(data), settings, how, alone=not has_batch_norm(model))
         self.place, self.sitting = Place(), Sitting(how.judge)
         self.said: list[str] = []
-        self.refused = self.in_a_row = self.missed = self.lost_shards = self.byte = 0
+        self.refused = self.in_a_row = self.missed = self.byte = 0
         self.going = True
 
-    def go(self, folder: str) -> Served:
-        """All of it, the shards keeping their states in `folder`."""
+    def go(self, folder: str, pool: Pool) -> Served:
+        """All of it, by processes of `pool`, the shards keeping their states in `folder`."""
         how, serving = self.how, self.serving
         lesson = Lesson(0, self.settings, how.task, how.seed, temperature=how.temperature, mix=how.mix)
         place = Slice(0, self.passes.updates, serving.correction, serving.keep_every, folder)
         found = None if how.checkpoints is None else how.checkpoints.read(self._identity())
-        self.fleet = Fleet.start(self.model, self.data, lesson, serving, place)
-        self.crew = Crew(self.fleet, serving, self._say)
+        begin = beginning(self.model, self.data, lesson, place, serving.shards)
+        self.fleet = Fleet(pool, serving, begin, self._say)
+        try:
+            served = self._train(found)
+        except BaseException as error:
+            if isinstance(error, PennyweightError):
+                self.fleet.rest()
+            else:  # who knows what they are doing
+                self.fleet.stop()
+            raise
+        self.fleet.rest()
+        return served
+
+    def _train(self, found: dict[str, Any] | None) -> Served:
+        self.crew = Crew(self.fleet, self.fleet.start(), self._say)
         resumed, rows = self._resume(found), self._rows()
         if self.aside.started is not None:
             self.aside.started(self.fleet)
         while self.going and self.crew.hand_out(rows):
+            if not self.crew.left:
+                self._keep()
+                raise PennyweightError(
+                    f"All workers were lost, after {self.place.updates} changes of the weights.",
+                    "see that there is memory for them, or use fewer.",
+                )
             for landing in self.crew.landings():
                 self._take_in(landing)
-        served = self._served(resumed)
-        self.fleet.stop()
-        return served
+        return self._served(resumed)
 
     def _rows(self) -> Iterator[np.ndarray]:
         """The rows of every step, in the order of the seed."""
@@ -128,8 +147,6 @@ class _Run:
         self.byte += landing.told.byte
         if self.how.clock is not None:
             self.how.clock.elsewhere_s = self.crew.cpu_s
-        if landing.told.waited:
-            self._look_for_lost_shards()
         if landing.told.refused:
             self._refuse(landing)
             return
@@ -159,11 +176,6 @@ class _Run:
                 f"lower the learning rate (it is {self.settings.lr:g}), or look for extreme values in the data.",
             )
 
-    def _look_for_lost_shards(self) -> None:
-        for shard in self.fleet.lost_shards():
-            self.lost_shards += 1
-            self._say(f"Shard {shard} of the server was lost; it goes on from the state it kept last.")
-
     def _say(self, sentence: str) -> None:
         self.said.append(sentence)
         self.aside.tell(sentence)
@@ -191,11 +203,10 @@ class _Run:
         """Give the model here the weights as they are now, in evaluation mode."""
         import torch
 
-        fill(self.model, self.fleet.weights())
+        fill(trainable(self.model), self.fleet.weights())
         if self.crew.there and list(self.model.buffers()):
-            with torch.no_grad():
-                for mine, theirs in zip(self.model.buffers(), self.fleet.buffers(self.crew.there), strict=True):
-                    mine.copy_(torch.from_numpy(theirs.copy()))
+            for mine, theirs in zip(self.model.buffers(), self.fleet.buffers(self.crew.there), strict=False):
+                mine.copy_(torch.from_numpy(theirs.copy()))
         self.model.eval()
 
     def _keep(self) -> None:
@@ -218,7 +229,6 @@ class _Run:
         return identity(self.model, self.settings, **more, shards=self.serving.shards)
 
     def _served(self, resumed: int) -> Served:
-        self._look_for_lost_shards()
         self._fetch()
         self._keep()
         place = self.place
@@ -229,6 +239,5 @@ class _Run:
         cpu_s = self.fleet.cpu_s(self.crew.there)
         if self.how.clock is not None:
             self.how.clock.elsewhere_s = cpu_s
-        return Served(
-            done, self.byte, cpu_s, missed, self.refused, self.crew.losses, self.lost_shards, tuple(self.said)
-        )
+        lost = self.crew.losses, sum(self.fleet.shard_losses)
+        return Served(done, self.byte, cpu_s, missed, self.refused, *lost, tuple(self.said))

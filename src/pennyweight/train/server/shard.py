@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -66,7 +64,7 @@ class Shard:
     def exchange(self, push: Push) -> np.ndarray:
         """Change the weights by the gradient, unless it has been already; the weights (N,) as they are then.
 
-        Raises `PennyweightError` for a gradient that is no number; it changes nothing.
+        Raises `PennyweightError` for a gradient that is no number (it changes nothing) and if no state can be kept.
         """
         if push.gradient is not None and push.clock > self._clocks.get(push.worker, 0):
             self._change(push.gradient, push.worker)
@@ -84,13 +82,9 @@ class Shard:
         self._then.pop(worker, None)
         return self._clocks.get(worker, 0)
 
-    def process(self) -> int:
-        """The number of the process."""
-        return os.getpid()
-
-    def cpu_s(self) -> float:
-        """The CPU seconds of the process."""
-        return time.process_time()
+    def version(self) -> int:
+        """How often the weights were changed."""
+        return self._version
 
     def state(self) -> dict[str, Any]:
         """All that the next changes depend on."""
@@ -103,7 +97,11 @@ class Shard:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned, and keep it."""
+        self._take(state)
+        self._keep()
+
+    def _take(self, state: dict[str, Any]) -> None:
         import torch
 
         with torch.no_grad():
@@ -127,6 +125,15 @@ class Shard:
         return Path(self._place.folder) / f"shard-{self._place.number}-{name}"
 
     def _keep(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            raise PennyweightError(
+                f"Shard {self._place.number} of the server cannot keep its state: {error.strerror}.",
+                f"free space in {self._place.folder}, or set TMPDIR to a folder that has some.",
+            ) from error
+
+    def _write(self) -> None:
         """Write the state into a folder that takes the place of the one before in one step."""
         fresh = self._path(f"{self._version}")
         fresh.mkdir(parents=True, exist_ok=True)
@@ -145,4 +152,4 @@ class Shard:
     def _restore(self) -> None:
         kept = self._path("kept")
         with contextlib.suppress(FileNotFoundError):
-            self.restore(decode({each.name: each.read_bytes() for each in kept.iterdir()}))
+            self._take(decode({each.name: each.read_bytes() for each in kept.iterdir()}))

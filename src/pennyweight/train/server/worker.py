@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -11,20 +9,19 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.errors import PennyweightError
 from pennyweight.train.objective import Batch, Objective
 from pennyweight.train.precision import Precision
 from pennyweight.train.regular import hold_gradients, set_dropout
+from pennyweight.train.server.hand import answer, spent_s
 from pennyweight.train.server.shard import Push
+from pennyweight.train.server.weights import fill, slices, trainable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import nn
 
     from pennyweight.core import Task, TrainSpec
-
-_RETRY_S, _PATIENCE_S = 0.1, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +39,28 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one step came to: its loss, bytes both ways, CPU seconds of the process so far, what went wrong.
+    """What one step came to: its loss, bytes both ways, CPU seconds of its process so far, what went wrong.
 
-    `refused` says that its gradient was no number and was not handed over, `waited` that a shard had to be asked again.
+    `refused` says that its gradient was no number and was not handed over; `lost` that a shard did not answer, and that
+    the step has to be called for again, with the same rows, to end it.
     """
 
     loss: float
     byte: int
     cpu_s: float
-    refused: bool
-    waited: bool
+    refused: bool = False
+    lost: bool = False
 
 
 @final
 class Worker:
-    """Holds a copy of the model and all rows (x, y, weight, teacher), and talks to `shards`, actors of Ray.
+    """Holds a copy of `model` and all rows (x, y, weight, teacher), and talks to `shards`, processes of Ray."""
 
-    `held` are the model and the rows in Ray's store, which the processes of one machine share.
-    """
-
-    def __init__(self, lesson: Lesson, held: Sequence[Any], shards: Sequence[Any]) -> None:
-        import ray
+    def __init__(
+        self, lesson: Lesson, model: nn.Module, arrays: Sequence[np.ndarray | None], shards: Sequence[Any]
+    ) -> None:
         import torch
 
-        model: nn.Module
-        arrays: tuple[np.ndarray | None, ...]
-        model, arrays = ray.get(list(held))
-        torch.set_num_threads(1)
         torch.manual_seed(lesson.seed * 1_000_003 + lesson.number)
         with warnings.catch_warnings():  # what Ray hands over may not be written to, and is not
             warnings.filterwarnings("ignore", message=".*not writable.*")
@@ -79,36 +71,48 @@ class Worker:
             set_dropout(model, regular.dropout)
         self._objective = Objective(lesson.task, lesson.temperature, lesson.mix, regular.smoothing)
         self._precision = Precision(lesson.settings.precision)
-        self._weights = [each for each in model.parameters() if each.requires_grad]
-        self._clock = 0
-        self._byte = self._waits = 0
+        self._weights = trainable(model)
+        self._clock = self._byte = 0
         self._new = True
+        self._ready: tuple[float, np.ndarray] | None = None  # loss and gradient, not taken by every shard yet
         model.train()
 
+    def meet(self, shards: Sequence[Any]) -> None:
+        """Talk to these shards from now on."""
+        self._shards = tuple(shards)
+
     def step(self, rows: np.ndarray, *, fresh: bool) -> Told:
-        """Compute the gradient on `rows` and hand it over; `fresh` reads the weights first, which others changed."""
-        byte, waits = self._byte, self._waits
-        if self._new:
-            self._clock = max(self._asked("forget", [self._lesson.number] * len(self._shards)))
-        if self._new or fresh:
-            self._take(self._exchange([None] * len(self._shards)))
-            self._new = False
-        loss, gradient = self._gradient(rows)
-        if self._lesson.pace_s:
-            time.sleep(self._lesson.pace_s)
-        good = bool(np.isfinite(loss) and np.isfinite(gradient).all())
-        if good:
+        """Compute the gradient on `rows` and hand it over; `fresh` reads the weights first, which others changed.
+
+        If a shard is lost the gradient waits for the next call, and is not computed again.
+        """
+        import ray
+
+        try:
+            loss, good = self._step(rows, fresh=fresh)
+        except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError):
+            return Told(np.nan, 0, spent_s(), lost=True)
+        byte, self._byte = self._byte, 0
+        return Told(loss, byte, spent_s(), refused=not good)
+
+    def _step(self, rows: np.ndarray, *, fresh: bool) -> tuple[float, bool]:
+        if self._ready is None:
+            if self._new:
+                self._clock = max(self._asked("forget", [self._lesson.number] * len(self._shards)))
+            if self._new or fresh:
+                self._take(self._exchange([None] * len(self._shards)))
+                self._new = False
+            loss, gradient = self._gradient(rows)
+            if self._lesson.pace_s:
+                time.sleep(self._lesson.pace_s)
+            if not (np.isfinite(loss) and np.isfinite(gradient).all()):
+                return loss, False
             self._clock += 1
-            self._take(self._exchange(list(np.array_split(gradient, len(self._shards)))))
-        return Told(loss, self._byte - byte, time.process_time(), not good, self._waits > waits)
-
-    def process(self) -> int:
-        """The number of the process."""
-        return os.getpid()
-
-    def cpu_s(self) -> float:
-        """The CPU seconds of the process."""
-        return time.process_time()
+            self._ready = loss, gradient
+        loss, gradient = self._ready
+        self._take(self._exchange(slices(gradient, len(self._shards))))
+        self._ready = None
+        return loss, True
 
     def buffers(self) -> list[np.ndarray]:
         """What the model remembers beside its weights, such as the statistics of batch norm."""
@@ -130,46 +134,16 @@ class Worker:
         return float(loss.detach()), torch.cat([each.reshape(-1) for each in parts]).numpy()
 
     def _take(self, pieces: Sequence[np.ndarray]) -> None:
-        import torch
-
-        flat = torch.from_numpy(np.concatenate(pieces))
-        with torch.no_grad():
-            for each, part in zip(self._weights, flat.split([each.numel() for each in self._weights]), strict=True):
-                each.copy_(part.view_as(each))
+        fill(self._weights, np.concatenate(pieces))
 
     def _exchange(self, gradients: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-        """Hand each shard its part; the weights of all. What a lost shard did not take is sent again."""
-        pushes = [Push(self._lesson.number, self._clock, each) for each in gradients]
-        pieces = self._asked("exchange", pushes)
+        """Hand each shard its part, which it takes once however often it comes; the weights of all."""
+        pieces = self._asked("exchange", [Push(self._lesson.number, self._clock, each) for each in gradients])
         sent = sum(each.nbytes for each in gradients if each is not None)
         self._byte += sent + sum(each.nbytes for each in pieces)
         return pieces
 
     def _asked(self, verb: str, words: Sequence[Any]) -> list[Any]:
-        """What every shard answers to its word; a shard that was lost is asked again when it is back."""
-        calls = [getattr(shard, verb).remote(word) for shard, word in zip(self._shards, words, strict=True)]
-        return [self._answer(call, verb, i, words[i]) for i, call in enumerate(calls)]
-
-    def _answer(self, call: Any, verb: str, shard: int, word: Any) -> Any:
-        def again() -> Any:
-            self._waits += 1
-            return getattr(self._shards[shard], verb).remote(word)
-
-        return answered(call, again, f"shard {shard}")
-
-
-def answered(call: Any, again: Callable[[], Any], who: str) -> Any:
-    """The answer of an actor; while it is being started again after a loss, ask `again`.
-
-    Raises `PennyweightError` if it does not come back within two minutes.
-    """
-    import ray
-
-    end = time.monotonic() + _PATIENCE_S
-    while True:
-        with contextlib.suppress(ray.exceptions.ActorUnavailableError, ray.exceptions.ActorDiedError):
-            return ray.get(call)
-        if time.monotonic() > end:
-            raise PennyweightError(f"The parameter server's {who} did not come back.", "see that there is memory.")
-        time.sleep(_RETRY_S)
-        call = again()
+        """What every shard answers to its word."""
+        calls = [shard.do.remote(verb, word) for shard, word in zip(self._shards, words, strict=True)]
+        return [answer(call) for call in calls]
