@@ -1,4 +1,4 @@
-"""Flower's own FedAvg on a cut that it is given, in an environment of its own; run by bench.federated, not by hand.
+"""Flower's own rules on cuts that it is given, in an environment of its own; run by bench.federated, not by hand.
 
 Flower's strategy does the rounds and its messages are serialised as its transport would; the clients train one after
 another in this process, by the plain PyTorch loop of Flower's tutorial.
@@ -17,7 +17,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.serde import message_to_proto
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx
 from flwr.supercore.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    order = json.loads(sys.argv[1])
     logging.getLogger("flwr").setLevel(logging.ERROR)
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as a server that Flower starts has
     torch.set_num_threads(1)
+    orders = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    Path(sys.argv[2]).write_text(json.dumps([course(order) for order in orders]), encoding="utf-8")
+
+
+def course(order: dict[str, Any]) -> list[dict[str, float]]:
+    """The accuracy after each round of one order, and all bytes up to there."""
     torch.manual_seed(order["seed"])
     data = np.load(order["data"])
     grid, told = Here(data, order), []
@@ -45,15 +50,20 @@ def main() -> None:
     with torch.no_grad():
         start.weight.copy_(torch.from_numpy(data["weight"]))
         start.bias.copy_(torch.from_numpy(data["bias"]))
+    strategy(order).start(grid, ArrayRecord(start.state_dict()), num_rounds=order["rounds"], evaluate_fn=evaluate)
+    return told[1:]  # the first is before any round
+
+
+def strategy(order: dict[str, Any]) -> Any:
+    """Flower's own, asking everybody."""
     everybody = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_available_nodes": 2}
     kinds: dict[str, Any] = {
         "fedavg": lambda: FedAvg(**everybody),
+        "fedavgm": lambda: FedAvgM(**everybody, server_momentum=order["mu"]),
         "fedprox": lambda: FedProx(**everybody, proximal_mu=order["mu"]),
         "fedadam": lambda: FedAdam(**everybody, eta=order["mu"], tau=1e-3),
     }
-    strategy = kinds[order["rule"]]()
-    strategy.start(grid, ArrayRecord(start.state_dict()), num_rounds=order["rounds"], evaluate_fn=evaluate)
-    Path(order["told"]).write_text(json.dumps(told[1:]), encoding="utf-8")  # the first is before any round
+    return kinds[order["rule"]]()
 
 
 def network(arrays: ArrayRecord | None = None) -> torch.nn.Linear:

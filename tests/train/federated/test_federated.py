@@ -1,6 +1,7 @@
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,12 @@ from torch import nn
 from pennyweight.core import TrainSpec
 from pennyweight.errors import BadInputError, PennyweightError, UnknownNameError
 from pennyweight.train.federated import Aside, FederatedSpec, Privacy, run, run_among
-from pennyweight.train.federated.circle import Circle, gathered, part
-from pennyweight.train.federated.cutting import cut
+from pennyweight.train.federated.circle import Circle, gathered
+from pennyweight.train.federated.cutting import cut, part
 from pennyweight.train.federated.doors import door
 from pennyweight.train.federated.frames import Channel, GoneError, Message
-from pennyweight.train.federated.state import flat
 from pennyweight.train.federated.tenant import Tenant
+from pennyweight.train.federated.weights import flat
 from pennyweight.train.how import How
 from pennyweight.train.loop import fit
 
@@ -46,7 +47,7 @@ def right(model, data=None):
         return float((model(torch.tensor(data.x)).argmax(1).numpy() == data.y).mean())
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "fedprox:0.1", "fedadam:0.1"])
+@pytest.mark.parametrize("rule", ["fedavg", "fedprox:0.1", "fedavgm:0.9", "fedadam:0.1"])
 def test_clients_learn_together_what_none_of_them_could_alone(rule):
     data = blobs()
     spec = replace(SPEC, rule=rule, alpha=0.1)
@@ -177,7 +178,9 @@ def test_three_rounds_that_come_to_nothing_end_the_training():
 
 
 def test_what_is_no_message_is_refused_without_reading_on():
-    for nonsense in (b"\x80\x04pickle" * 4, b"PWF1" + b"\xff" * 12, b""):
+    deep = b"[" * 100_000
+    nested = struct.pack("<4sIQ", b"PWF1", len(deep), 0) + deep
+    for nonsense in (b"\x80\x04pickle" * 4, b"PWF1" + b"\xff" * 12, nested, b""):
         ours, theirs = socket.socketpair()
         theirs.sendall(nonsense)
         theirs.close()

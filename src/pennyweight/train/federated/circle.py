@@ -9,26 +9,26 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from pennyweight.core import TrainSpec
 from pennyweight.errors import BadInputError
+from pennyweight.train.federated.cutting import part
 from pennyweight.train.federated.frames import Channel, GoneError, Message
-from pennyweight.train.federated.state import flat
 from pennyweight.train.federated.tenant import Tenant, plain
+from pennyweight.train.federated.weights import flat
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from numpy.typing import NDArray
     from torch import nn
 
     from pennyweight.core import Task
 
 _END_S = 5.0
+_MOST_SAID = 300  # characters of a client's excuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Circle:
             if not ready:
                 for key in list(waiting.get_map().values()):
                     waiting.unregister(key.fileobj)
-                    self._drop(key.data, f"it gave no answer ({kind}) in {deadline_s:g} seconds")
+                    self.drop(key.data, f"it gave no answer ({kind}) in {deadline_s:g} seconds")
         waiting.close()
         return self._good(found, kind)
 
@@ -103,7 +103,7 @@ class Circle:
         try:
             self.channels[number].send(message, deadline_s)
         except GoneError as error:
-            self._drop(number, str(error))
+            self.drop(number, str(error))
         else:
             waiting.register(self.channels[number].link, selectors.EVENT_READ, number)
 
@@ -113,7 +113,7 @@ class Circle:
             message = channel.poll()
         except GoneError as error:
             waiting.unregister(channel.link)
-            self._drop(number, str(error))
+            self.drop(number, str(error))
             return
         if message is not None:
             waiting.unregister(channel.link)
@@ -121,15 +121,16 @@ class Circle:
 
     def _good(self, found: dict[int, Message], kind: str) -> dict[int, Message]:
         for number, message in found.items():
-            cpu_s = message.facts.get("cpu_s", 0.0)
-            self.cpu_s[number] = float(cpu_s) if isinstance(cpu_s, int | float) else 0.0
+            self.cpu_s[number] = max(self.cpu_s.get(number, 0.0), message.number("cpu_s") or 0.0)
             if message.kind == "failed":
-                self.said.append(f"Client {number} failed: {message.facts.get('why', 'it does not say why')}")
+                why = str(message.facts.get("why", "it does not say why"))[:_MOST_SAID]
+                self.said.append(f"Client {number} failed: {why}")
             elif message.kind != kind:
-                self._drop(number, "it answers what it was not asked")
+                self.drop(number, "it answers what it was not asked")
         return {number: message for number, message in sorted(found.items()) if message.kind == kind}
 
-    def _drop(self, number: int, why: str) -> None:
+    def drop(self, number: int, why: str) -> None:
+        """Leave a client out from now on, and say so."""
         self.said.append(f"Client {number} is lost: {why}; the others go on.")
         channel = self.channels.pop(number)
         self.closed.append(channel)
@@ -163,7 +164,7 @@ def gathered(model: nn.Module, parts: Sequence[Any], task: Task, seed: int) -> G
 
 def _warm_up(tenant: Tenant) -> None:
     """Train once here, so that what a first training loads is not loaded anew in every process."""
-    facts = {**plain(TrainSpec(batch=2, optimizer="sgd")), "round": 0}
+    facts = {"local": plain(TrainSpec(batch=2, optimizer="sgd")), "round": 0}
     tenant.answer(Message("train", facts, {"weights": flat(tenant.model)}))
 
 
@@ -183,8 +184,3 @@ def _started(tenant: Tenant, pairs: Sequence[tuple[socket.socket, socket.socket]
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
     return process
-
-
-def part(data: Any, rows: NDArray[Any]) -> Any:
-    """The given rows of `data` (x, y), copied."""
-    return SimpleNamespace(x=data.x[rows].copy(), y=data.y[rows].copy())

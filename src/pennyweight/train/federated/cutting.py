@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +41,11 @@ def _uneven(y: NDArray[np.generic], clients: int, alpha: float, rng: np.random.G
     for label in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == label))
         ends = np.round(np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1] * len(rows)).astype(int)
-        for mine, part in zip(found, np.split(rows, ends), strict=True):
-            mine.append(part)
+        for mine, piece in zip(found, np.split(rows, ends), strict=True):
+            mine.append(piece)
     return [np.sort(np.concatenate(each)) for each in found]
+
+
+def part(data: Any, rows: NDArray[Any]) -> Any:
+    """The given rows of `data` (x, y), copied."""
+    return SimpleNamespace(x=data.x[rows].copy(), y=data.y[rows].copy())

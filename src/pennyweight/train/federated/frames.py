@@ -19,6 +19,7 @@ _MAGIC = b"PWF1"
 _PREFIX = struct.Struct("<4sIQ")  # magic, bytes of the header, bytes of the arrays
 _MOST_HEADER = 2**20
 _CHUNK = 2**18
+_MOST_NUMBER = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Message:
     kind: str
     facts: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def number(self, name: str) -> float | None:
+        """A fact that is a finite number, or None: what a stranger says may be anything."""
+        value = self.facts.get(name)
+        fine = isinstance(value, int | float) and abs(value) < _MOST_NUMBER
+        return float(value) if fine and value is not None else None
 
 
 class GoneError(Exception):
@@ -115,5 +122,5 @@ def _read(header: bytes, body: bytes) -> Message:
     try:
         facts = json.loads(header)
         return Message(facts.pop("kind"), facts, load(body) if body else {})
-    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise CorruptError(f"A message cannot be read: {type(error).__name__}.", "look at the sender.") from error

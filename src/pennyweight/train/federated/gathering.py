@@ -11,6 +11,7 @@ from pennyweight.errors import CorruptError
 from pennyweight.train.federated.frames import Message
 from pennyweight.train.federated.masks import from_grid, unmasked
 from pennyweight.train.federated.sharing import KEY_BYTE
+from pennyweight.train.federated.weights import Told, codec, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
 
     Keys = dict[int, tuple[bytes, bytes]]
 
+_DIGITS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Round `number`: the clients `asked`, and the `weights` (N,) they begin with."""
+    """Round `number`: the clients `asked`, the `weights` (N,) they begin with, and what they have been told before."""
 
     number: int
     asked: Sequence[int]
     weights: NDArray[np.float64]
+    told: Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +49,36 @@ class Gathered:
 def gather_openly(circle: Circle, plan: Planned, call: Call) -> Gathered:
     """Each client's update in the open; what is no number or of another length is said and left out."""
     answers = circle.ask(_trainings(plan, call, call.asked), plan.spec.deadline_s, "update")
+    call.told.heard(answers)
     total, weight, losses = np.zeros(len(call.weights)), 0.0, []
     for client, answer in answers.items():
-        update = answer.arrays.get("update", np.zeros(0))
-        if update.shape != (len(total),) or update.dtype != np.float32 or not np.isfinite(update).all():
+        update = _update(answer, plan, len(total))
+        if update is None:
             circle.said.append(f"Client {client} gave an update that is no number or does not fit; it was left out.")
             continue
         share = plan.weight(client)
         total += share * _clipped(update.astype(np.float64), plan)
         weight += share
-        losses.append((share, float(answer.facts.get("loss", np.nan))))
-    loss = sum(share * each for share, each in losses) / weight if weight and plan.budget is None else None
+        losses.append((share, answer.number("loss")))
+    known = [(share, each) for share, each in losses if each is not None]
+    loss = (
+        sum(share * each for share, each in known) / sum(share for share, _ in known)
+        if known and plan.budget is None
+        else None
+    )
     return Gathered(total, weight, len(losses), loss)
+
+
+def _update(answer: Message, plan: Planned, count: int) -> NDArray[np.float32] | None:
+    """The update (N,) that a client has sent; None if it is none."""
+    update, code = answer.arrays.get("update", np.zeros(0)), codec(plan.spec.compress)
+    if code is not None and update.ndim == 1 and update.dtype == np.uint8:
+        try:
+            update = unpacked(code, update, count)
+        except CorruptError:
+            return None
+    fits = update.shape == (count,) and update.dtype == np.float32 and bool(np.isfinite(update).all())
+    return update if fits else None
 
 
 def gather_secretly(circle: Circle, plan: Planned, call: Call) -> Gathered:
@@ -79,7 +101,7 @@ def gather_secretly(circle: Circle, plan: Planned, call: Call) -> Gathered:
     gone = sorted(set(notes) - set(alive))
     asked = Message("unmask", {"alive": alive, "gone": gone})
     told = {
-        teller: {int(each): share.tobytes() for each, share in answer.arrays.items()}
+        teller: {each: share.tobytes() for each, share in _numbered(answer).items()}
         for teller, answer in circle.ask(dict.fromkeys(alive, asked), deadline_s, "unmask").items()
     }
     if len(told) < least:
@@ -102,10 +124,9 @@ def _sum(masked: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
 
 
 def _trainings(plan: Planned, call: Call, clients: Sequence[int]) -> dict[int, Message]:
-    weights = call.weights.astype(np.float32)
-    return {
-        each: Message("train", plan.told(call.number, each, len(call.asked)), {"weights": weights}) for each in clients
-    }
+    news = {each: call.told.news(each, plan.told(call.number, each, len(call.asked))) for each in clients}
+    arrays = call.told.arrays(call.weights, clients)
+    return {each: Message("train", news[each], arrays[each]) for each in clients}
 
 
 def _clipped(update: NDArray[np.float64], plan: Planned) -> NDArray[np.float64]:
@@ -132,8 +153,10 @@ def _key_lists(keys: Keys, least: int) -> dict[int, Message]:
 
 def _notes(answers: Mapping[int, Message], keys: Keys) -> dict[int, dict[int, NDArray[np.uint8]]]:
     """What each client that gave a note for every other one has sealed for them."""
-    found = {
-        client: {int(other): note for other, note in answer.arrays.items() if other.isdigit()}
-        for client, answer in answers.items()
-    }
+    found = {client: _numbered(answer) for client, answer in answers.items()}
     return {client: theirs for client, theirs in found.items() if set(theirs) == set(keys) - {client}}
+
+
+def _numbered(answer: Message) -> dict[int, NDArray[Any]]:
+    """The arrays that are for or about a client, by its number; a stranger may have named others anything."""
+    return {int(name): array for name, array in answer.arrays.items() if name.isdecimal() and len(name) < _DIGITS}

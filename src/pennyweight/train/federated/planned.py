@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
-from pennyweight.train.federated.budget import Budget
 from pennyweight.train.federated.masks import needed
+from pennyweight.train.federated.privacy import Budget
 from pennyweight.train.federated.tenant import plain
 
 if TYPE_CHECKING:
@@ -78,8 +78,13 @@ class Planned:
     def told(self, number: int, client: int, asked: int) -> dict[str, Any]:
         """What a client is told beside the weights."""
         name, strength = self.spec.method
-        facts = {**plain(self.spec.local), "round": number, "clients": asked, "masked": self.spec.secure}
-        facts |= {"mu": strength if name == "fedprox" else 0.0, "weight": self.weight(client)}
+        facts: dict[str, Any] = {"local": plain(self.spec.local), "round": number}
+        if self.spec.compress:
+            facts["compress"] = self.spec.compress
+        if name == "fedprox":
+            facts["mu"] = strength
+        if self.spec.secure:
+            facts |= {"masked": True, "clients": asked, "weight": self.weight(client)}
         if self.budget is None:
             return facts
         clip, noise = self.budget.privacy.clip, self.budget.noise

@@ -11,13 +11,12 @@ import numpy as np
 
 from pennyweight.core import Task
 from pennyweight.errors import PennyweightError
-from pennyweight.train.federated.circle import Circle, Spent, gathered, part
-from pennyweight.train.federated.cutting import cut
+from pennyweight.train.federated.circle import Circle, Spent, gathered
+from pennyweight.train.federated.cutting import cut, part
 from pennyweight.train.federated.frames import Message
 from pennyweight.train.federated.gathering import Call, Gathered, gather_openly, gather_secretly
-from pennyweight.train.federated.outcome import Federated, Round
 from pennyweight.train.federated.planned import Planned
-from pennyweight.train.federated.state import Rule, fill, flat
+from pennyweight.train.federated.weights import Rule, Told, codec, fill, flat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +26,48 @@ if TYPE_CHECKING:
     from pennyweight.train.federated.spec import FederatedSpec
 
 _WRECKS = 3  # rounds in a row that come to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Round `number` of `of`: who took part, what is known of the loss, what went over the wire, what it exposed.
+
+    `asked` and `counted` are numbers of clients; `said` are sentences about those that failed. `loss` is the mean
+    training loss of the clients, None where it is secret; `quality` is the judge's. `down_byte` and `up_byte` are the
+    bytes the server has sent and received in this round, all of them; `cpu_s` are CPU seconds of the clients.
+    `epsilon` is what has been spent of the privacy budget up to here, None without one.
+    """
+
+    number: int
+    of: int
+    asked: int
+    counted: int
+    loss: float | None
+    quality: float | None
+    down_byte: int
+    up_byte: int
+    cpu_s: float
+    epsilon: float | None = None
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Federated:
+    """A model trained on data that stayed where it is, all rounds, and why it ended."""
+
+    model: Any
+    rounds: tuple[Round, ...]
+    why: str
+
+    @property
+    def wire_byte(self) -> int:
+        """All bytes that went over the wire."""
+        return sum(each.down_byte + each.up_byte for each in self.rounds)
+
+    @property
+    def epsilon(self) -> float | None:
+        """What was spent of the privacy budget."""
+        return self.rounds[-1].epsilon if self.rounds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +106,7 @@ class _Run:
     def __init__(self, circle: Circle, model: nn.Module, spec: FederatedSpec, aside: Aside) -> None:
         self.circle, self.model, self.spec, self.aside = circle, model, spec, aside
         self.weights = flat(model).astype(np.float64)
-        self.rule = Rule(*spec.method)
+        self.rule, self.told = Rule(*spec.method), Told(codec(spec.compress))
         self.rng = np.random.default_rng(aside.seed)
         self.rounds: list[Round] = []
         self.wrecks = 0
@@ -73,7 +114,7 @@ class _Run:
     def go(self) -> Federated:
         """All rounds."""
         hello = self.circle.ask(dict.fromkeys(self.circle.channels, Message("hello")), self.spec.deadline_s)
-        rows = {number: int(message.facts["rows"]) for number, message in hello.items()}
+        rows = {number: count for number, message in hello.items() if (count := self._rows(number, message))}
         if not rows:
             raise PennyweightError(f"No client answers. {' '.join(self.circle.said)}", "see that they are running.")
         self.planned = Planned.of(self.spec, rows, len(self.weights))
@@ -90,13 +131,23 @@ class _Run:
         self.model.eval()
         return Federated(self.model, tuple(self.rounds), why)
 
+    def _rows(self, number: int, message: Message) -> int:
+        """How many rows a client says it has; one without any, or with another model, is left out."""
+        if message.number("numbers") != len(self.weights):
+            self.circle.drop(number, "its model is another one")
+            return 0
+        rows = int(message.number("rows") or 0)
+        if rows < 1:
+            self.circle.drop(number, "it has no rows")
+        return max(0, rows)
+
     def _round(self, number: int) -> Round:
         circle, before = self.circle, self.circle.spent if self.rounds else Spent()
         if self.rounds:
             circle.said = []
         asked = self.planned.drawn(self.rng, circle.channels)
         gather = gather_secretly if self.spec.secure else gather_openly
-        gathered_ = gather(circle, self.planned, Call(number, asked, self.weights))
+        gathered_ = gather(circle, self.planned, Call(number, asked, self.weights, self.told))
         self.planned.spend()
         self._move(number, gathered_, len(asked))
         quality = None if self.aside.judge is None else self._judged(self.aside.judge)

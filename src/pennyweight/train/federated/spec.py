@@ -1,68 +1,31 @@
-"""How a federated training goes: how many clients and rounds, by which rule, how secret and how private."""
+"""How a federated training goes: clients and rounds, by which rule, in how few bytes, how secret and how private."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING
 
 from pennyweight.core import TrainSpec
 from pennyweight.errors import BadInputError, UnknownNameError
+from pennyweight.train.federated.weights import codec
 
-RULES = {"fedavg": None, "fedprox": 0.1, "fedadam": 0.03}
-UNITS = ("client", "example")
+if TYPE_CHECKING:
+    from pennyweight.train.federated.privacy import Privacy
+
+RULES = {"fedavg": None, "fedprox": 0.1, "fedavgm": 0.9, "fedadam": 0.03}
 _LOCAL = TrainSpec(epochs=1, batch=16, optimizer="sgd", lr=0.1, momentum=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Privacy:
-    """Differential privacy: at most `epsilon` at `delta`, of whole clients or of single examples (`unit`).
-
-    An update (of a client) or a gradient (of an example) is shortened to the norm `clip` before Gaussian noise is
-    added, of `noise` times `clip` per round or step; None: as little as keeps within `epsilon` to the end.
-    """
-
-    epsilon: float
-    delta: float = 1e-3
-    clip: float = 1.0
-    unit: str = "client"
-    noise: float | None = None
-
-    def __post_init__(self) -> None:
-        numbers = (self.epsilon, self.delta, self.clip, 1.0 if self.noise is None else self.noise)
-        if not all(math.isfinite(each) and each > 0 for each in numbers) or self.delta >= 1:
-            raise BadInputError(
-                f"A privacy of epsilon {self.epsilon:g} at delta {self.delta:g}, clipped at {self.clip:g}, cannot be.",
-                "use numbers above 0, delta below 1.",
-            )
-        if self.unit not in UNITS:
-            raise UnknownNameError.of("unit of privacy", self.unit, UNITS)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read "epsilon=8" or "epsilon=8,delta=1e-3,clip=1,unit=example,noise=1.1"."""
-        found: dict[str, float | str] = {}
-        for part in text.split(","):
-            name, _, value = (each.strip() for each in part.partition("="))
-            if name not in {"epsilon", "delta", "clip", "unit", "noise"}:
-                raise UnknownNameError.of("setting of privacy", name, ("epsilon", "delta", "clip", "unit", "noise"))
-            try:
-                found[name] = value if name == "unit" else float(value)
-            except ValueError as error:
-                raise BadInputError(f"{part!r} gives no number.", "write epsilon=8, for example.") from error
-        if "epsilon" not in found:
-            raise BadInputError(f"{text!r} does not say how private.", "write epsilon=8, for example.")
-        return cls(**found)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class FederatedSpec:
     """`clients` train `rounds` times on their own data, a `share` of them in each round, as `local` says.
 
-    `rule` is "fedavg", "fedprox:MU" or "fedadam:RATE". `alpha` cuts data so that clients see the classes unevenly, in
-    shares drawn from a Dirichlet distribution (Hsu et al. 2019; small is uneven); None cuts evenly. With `secure` the
-    server sees sums of updates only. `deadline_s` is what a client may take for one answer; a round counts with at
-    least the share `quorum` of those asked.
+    `rule` is "fedavg", "fedprox:MU", "fedavgm:MOMENTUM" or "fedadam:RATE". `alpha` cuts data so that clients see the
+    classes unevenly, in shares drawn from a Dirichlet distribution (Hsu et al. 2019; small is uneven); None cuts
+    evenly. With `secure` the server sees sums of updates only. `compress` names the compressor of updates and of the
+    server's moves ("int8", "topk:0.1+int8", as for gradients); what it loses is told the next time. `deadline_s` is
+    what a client may take for one answer; a round counts with at least the share `quorum` of those asked.
     """
 
     clients: int = 20
@@ -75,6 +38,7 @@ class FederatedSpec:
     local: TrainSpec = field(default=_LOCAL)
     deadline_s: float = 60.0
     quorum: float = 0.5
+    compress: str = ""
 
     def __post_init__(self) -> None:
         if self.clients < 2 or self.rounds < 1 or not 0 < self.share <= 1 or not 0 < self.quorum <= 1:
@@ -84,15 +48,27 @@ class FederatedSpec:
             )
         if self.alpha is not None and not self.alpha > 0:
             raise BadInputError(f"An alpha of {self.alpha:g} is no Dirichlet distribution.", "use more than 0.")
+        self._check_secrets()
+        _ = self.method, codec(self.compress)
+
+    def _check_secrets(self) -> None:
+        """Refuse secrecy and privacy that would not hold."""
         if self.secure and self.clients < 3:
             raise BadInputError("A sum of two updates tells each of the two the other.", "use at least three clients.")
+        if self.secure and self.compress:
+            raise BadInputError("Compressed updates have no sum to be hidden in.", "leave out secure or compress.")
         private = self.privacy
-        if private is not None and private.unit == "client" and private.delta * self.clients >= 1:
+        if private is None:
+            return
+        if private.unit == "client" and private.delta * self.clients >= 1:
             raise BadInputError(
                 f"With {self.clients} clients, delta {private.delta:g} lets one be exposed.",
                 f"use less than {1 / self.clients:.2g}.",
             )
-        _ = self.method
+        if private.unit == "example" and self.local.optimizer != "sgd":
+            raise BadInputError(
+                f"Examples cannot be hidden from the optimiser {self.local.optimizer!r}.", 'use optimizer="sgd".'
+            )
 
     @property
     def method(self) -> tuple[str, float]:
@@ -107,6 +83,9 @@ class FederatedSpec:
             number = float(text)
         except ValueError:
             number = 0.0
-        if usual is None or not (math.isfinite(number) and number > 0):
-            raise BadInputError(f"The rule {self.rule!r} cannot be read.", "write fedavg, fedprox:0.1 or fedadam:0.03.")
+        most = 1.0 if name == "fedavgm" else math.inf
+        if usual is None or not 0 < number < most:
+            raise BadInputError(
+                f"The rule {self.rule!r} cannot be read.", "write fedavg, fedprox:0.1, fedavgm:0.9 or fedadam:0.03."
+            )
         return name, number

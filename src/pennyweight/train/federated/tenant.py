@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.core import Task, TrainSpec
+from pennyweight.core import Regular, Task, TrainSpec
 from pennyweight.errors import BadInputError, CorruptError, PennyweightError
 from pennyweight.train.federated.frames import Channel, GoneError, Message
 from pennyweight.train.federated.masks import Line, Masker, to_grid
-from pennyweight.train.federated.state import fill, flat
+from pennyweight.train.federated.weights import Packer, codec, fill, flat, unpacked
 from pennyweight.train.how import How
 from pennyweight.train.loop import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
-
-_PLAIN = ("epochs", "batch", "optimizer", "lr", "weight_decay", "momentum", "nesterov")
 
 
 @final
@@ -37,6 +36,9 @@ class Tenant:
     seed: int = 0
     masker: Masker | None = field(default=None, init=False)
     line: Line | None = field(default=None, init=False)
+    facts: dict[str, Any] = field(default_factory=dict, init=False)
+    start: Any = field(default=None, init=False)
+    packer: Packer | None = field(default=None, init=False)
 
     def serve(self, channel: Channel) -> None:
         """Answer the server until it says that it is over, or is gone."""
@@ -92,38 +94,60 @@ class Tenant:
         return self.masker
 
     def _train(self, message: Message) -> Message:
-        """Train on the own rows from the weights that came; the update, clipped, noisy and masked as asked."""
-        facts = message.facts
-        start = message.arrays["weights"]
-        update, loss = self._update(start, facts)
+        """Train on the own rows from the weights that came; the update, clipped, noisy, packed or masked as asked."""
+        self.facts |= message.facts
+        self._begin(message)
+        facts = self.facts
+        update, loss = self._update(facts)
         if not np.isfinite(update).all():
             raise BadInputError("Its update is no number.", "look at its data.")
+        if self.packer is not None:
+            update = self.packer.whole(update)
         if facts.get("clip"):
             update *= min(1.0, facts["clip"] / max(1e-12, float(np.linalg.norm(update))))
         if facts.get("noise"):
             generator = np.random.default_rng(secrets.randbits(128))  # noise that can be repeated hides nothing
             update += generator.normal(0.0, facts["noise"], len(update))
-        if not facts.get("masked"):
-            return Message("update", {"loss": loss}, {"update": update.astype(np.float32)})
-        weight = float(facts["weight"])
-        notes = {int(each): note.tobytes() for each, note in message.arrays.items() if each != "weights"}
-        grid = to_grid(np.append(update * weight, weight), int(facts["clients"]))
+        if facts.get("masked"):
+            return self._hidden(update, message)
+        sent = update.astype(np.float32) if self.packer is None else self.packer.packed(update)
+        return Message("update", {"loss": loss}, {"update": sent})
+
+    def _begin(self, message: Message) -> None:
+        """Take the weights that came, or the move from those that came before."""
+        code = codec(self.facts.get("compress", ""))
+        if "move" not in message.arrays:
+            self.start = message.arrays["weights"].copy()
+        elif code is None or self.start is None:
+            raise CorruptError("The server tells a move from weights it has not told.", "look at the server.")
+        else:
+            self.start += unpacked(code, message.arrays["move"], len(self.start))
+        if code is not None and self.packer is None:
+            self.packer = Packer(code)
+
+    def _hidden(self, update: NDArray[np.float64], message: Message) -> Message:
+        """The update behind masks, and its weight behind others."""
+        weight = float(self.facts["weight"])
+        notes = {int(each): note.tobytes() for each, note in message.arrays.items() if each.isdecimal()}
+        grid = to_grid(np.append(update * weight, weight), int(self.facts["clients"]))
         return Message("update", {}, {"update": self._masks().masked(grid, notes)})
 
-    def _update(self, start: NDArray[np.float32], facts: dict[str, Any]) -> tuple[NDArray[np.float64], float]:
-        settings = TrainSpec(**{name: facts[name] for name in _PLAIN})
+    def _update(self, facts: dict[str, Any]) -> tuple[NDArray[np.float64], float]:
+        """How far the own rows move the weights, and the loss on them."""
+        settings = settings_of(facts["local"])
         model = copy.deepcopy(self.model)
-        fill(model, start)
+        fill(model, self.start)
         seed = (self.seed * 1_000_003 + self.number) * 10_007 + int(facts["round"])
         if facts.get("example_noise"):
-            from pennyweight.train.federated.examples import train_privately
+            from pennyweight.train.federated.privacy import train_privately
 
             model, loss = train_privately(model, self.data, settings, (self.task, facts))
         else:
+            settings = replace(settings, batch=even(len(self.data.y), settings.batch))
             pull = _pull(model, settings.lr * float(facts.get("mu", 0.0)))
             done = fit(model, self.data, settings, how=How(seed=seed % 2**31, task=self.task, after_step=pull))
             model, loss = done.model, done.history[-1]
-        return flat(model).astype(np.float64) - start, loss
+        return flat(model).astype(np.float64) - self.start, loss
 
 
 def _pull(model: nn.Module, strength: float) -> Any:
@@ -142,8 +166,19 @@ def _pull(model: nn.Module, strength: float) -> Any:
 
 
 def plain(settings: TrainSpec) -> dict[str, Any]:
-    """What a tenant is told of the settings."""
-    return {name: getattr(settings, name) for name in _PLAIN}
+    """The settings as they are told to tenants; how a team divides the work is none of their business."""
+    return {name: value for name, value in asdict(settings).items() if name != "team"}
+
+
+def settings_of(told: dict[str, Any]) -> TrainSpec:
+    """The settings again."""
+    more = {"regular": Regular(**told["regular"]), "learns": tuple(told["learns"])}
+    return TrainSpec(**{**told, **more})
+
+
+def even(rows: int, batch: int) -> int:
+    """A batch of about that size of which all are: a last one of few rows would move the weights as far as the rest."""
+    return math.ceil(rows / math.ceil(rows / batch))
 
 
 def _bytes(text: bytes) -> NDArray[np.uint8]:
