@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pennyweight.errors import CorruptError
-from pennyweight.layout.serving.additive import Additive, Form, Term, marks_of
+from pennyweight.layout.serving.additive import Additive, Form, Percent, SoftL1, Term, marks_of
 
 FORM = Form(
     (Term("read", 0.5, ("engine",), "work"), Term("multiply", 0.5, (), "work"), Term("wait", 1.0, ("engine",))),
@@ -36,6 +36,31 @@ def test_a_tenth_of_absurd_rows_hardly_moves_the_fit():
     measured[::10] *= 1000
     found = Additive.fit(FORM, told, measured, np.full(400, 100.0), 0.05)
     assert np.median(np.abs(found.add_up(told) / Additive.prior(FORM).add_up(told) - 1)) < 0.05
+
+
+def test_the_loss_in_percent_is_the_mean_relative_error_but_for_small_errors():
+    error = np.array([-5.0, -1.0, 0.7, 3.0])
+    assert np.allclose(Percent(1e-4).cost(error) / 2e-4, np.abs(np.expm1(error)), rtol=1e-3)
+    assert np.allclose(Percent(0.2).cost(np.array([1e-4, -1e-4])), 1e-8, rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", [SoftL1(0.2), Percent(0.2)])
+def test_a_pull_is_half_the_slope_of_the_cost(loss):
+    error, step = np.array([-3.0, -0.4, -0.01, 0.02, 0.5, 2.0]), 1e-6
+    slope = (loss.cost(error + step) - loss.cost(error - step)) / (2 * step)
+    assert np.allclose(loss.pull(error) * error, slope / 2, rtol=1e-3)
+    assert loss.pull(np.zeros(1))[0] == pytest.approx(1)
+
+
+def test_a_third_of_rows_that_stalled_moves_the_mean_relative_error_less_than_soft_squares():
+    told = values()
+    measured = Additive.prior(FORM).add_up(told)
+    measured[::3] *= 20
+    weight = np.full(400, 10.0)
+    square = Additive.fit(FORM, told, measured, weight, 0.3)
+    percent = square.refined(told, measured, weight, Percent(0.2))
+    off = [np.abs(each.add_up(told) / measured - 1).mean() for each in (square, percent)]
+    assert off[1] < 0.9 * off[0]
 
 
 def test_slopes_are_the_derivatives():

@@ -16,6 +16,7 @@ from pennyweight.layout.serving.closed_loop import (
     capacity,
     decode_values,
     first_values,
+    marks,
     settle,
 )
 from pennyweight.layout.serving.fleet import Pool, Serving, fleet_of
@@ -151,3 +152,19 @@ def test_prompts_of_users_who_begin_at_once_wait_for_half_of_those_before_them()
     cold, steady = (first_values(fleet, load, each)["p_products"] for each in (1.0, 0.0))
     assert np.allclose(cold / steady, 1 + np.minimum(load.batch, users) / 20)
     assert np.allclose(steady, steady[0])
+
+
+def test_attention_groups_wait_for_each_other_whatever_their_number_but_not_in_vllm():
+    four, eight = (replace(SPARSE, decode=Pool(tp=8 // each, attention_dp=each)) for each in (4, 8))
+    fleet = fleet_of([SPARSE, four, eight, replace(four, engine="vllm")])
+    load = settle(fleet, DECODED)
+    waits = first_values(fleet, load)["groups"] / load.step_s
+    assert waits[0] == waits[3] == 0
+    assert waits[1] == pytest.approx(waits[2])
+    assert waits[1] > 10
+
+
+def test_an_engine_has_a_mark_of_its_own_on_hopper():
+    told = marks(fleet_of([BASE, SPARSE, replace(SPARSE, accelerator=accelerator("b200"))]))
+    assert told["engine on hopper=sglang"].tolist() == [0, 1, 0]
+    assert told["engine on hopper=vllm"].tolist() == [1, 0, 0]

@@ -210,6 +210,15 @@ def test_what_was_learnt_is_small_and_restored_from_json(learnt, published):
         TABLE.restore({"physics": {}})
 
 
+def test_what_ships_holds_fitted_weights_and_no_row_that_was_measured(learnt):
+    stacks = learnt.to_dict()["stacks"]
+    assert set(stacks) == {"columns", "weights"}
+    for target, one in learnt.stacks.items():
+        kept = np.array(stacks["weights"][target]["at"]) * stacks["weights"][target]["step"]
+        assert np.allclose(kept, one.weights, rtol=1e-2, atol=1e-2 * np.abs(one.weights).max())
+        assert not np.allclose(kept, one.values, rtol=0.1)
+
+
 def test_the_constant_that_is_off_least_in_percent_is_below_the_median_of_a_long_tail():
     errors = np.array([0.0, 0.1, 0.3, 1.5, 2.5, 3.0])
     tried = np.linspace(-1, 3, 4001)

@@ -21,6 +21,7 @@ _STEPS = 40
 _ENOUGH = 1e-6  # of the cost, between one step and the next
 _DIGITS = 6
 _TINY = 1e-30
+_FAR = 8.0  # logarithms too much, beyond which a row is not pulled further
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,51 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftL1:
+    """The square of an error of logarithms, and beyond `odd` its size: odd rows move little."""
+
+    odd: float
+
+    def cost(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What errors (n,) cost."""
+        found: NDArray[np.float64] = 2 * self.odd**2 * (np.sqrt(1 + (error / self.odd) ** 2) - 1)
+        return found
+
+    def pull(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Half the slope of that cost (n,), over the error."""
+        found: NDArray[np.float64] = 1 / np.sqrt(1 + (error / self.odd) ** 2)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """|predicted / measured - 1|, and within `odd` its square: the mean relative error, but smooth.
+
+    Too much by any factor costs that factor, too little at most one: a row that waited for something nobody foresees
+    pulls the less the further off it is.
+    """
+
+    odd: float
+
+    def cost(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What errors (n,) of logarithms cost."""
+        found: NDArray[np.float64] = 2 * self.odd * (np.hypot(self.odd, self._off(error)) - self.odd)
+        return found
+
+    def pull(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Half the slope of that cost (n,), over the error."""
+        off, small = self._off(error), np.abs(error) < _TINY
+        slope = np.where(small, 1.0, off / np.where(small, 1.0, error))
+        found: NDArray[np.float64] = self.odd * (1 + off) * slope / np.hypot(self.odd, off)
+        return found
+
+    @staticmethod
+    def _off(error: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.expm1(np.minimum(error, _FAR))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Additive:
     """A form with its learned logarithms `x`; those of marks never seen stay zero."""
 
@@ -78,26 +124,31 @@ class Additive:
         """Learn from terms (n,), marks (n,) of 0 and 1, seconds measured (n,) and weights (n,).
 
         Maximum a posteriori under normal priors, where a row of weight one counts as a logarithm measured with a
-        standard deviation of one; errors beyond `odd` count by their size instead of its square (soft L1). By damped
-        Gauss-Newton steps on exact derivatives.
+        standard deviation of one; errors beyond `odd` count by their size instead of its square (soft L1).
         """
-        target, prior = np.log(measured), 1 / form.sds**2
-        best, damping, least = cls.prior(form), 1.0, np.inf
-        made, step = best, np.zeros(len(prior))
+        return cls.prior(form).refined(values, measured, weight, SoftL1(odd))
+
+    def refined(
+        self, values: Values, measured: NDArray[np.float64], weight: NDArray[np.float64], loss: SoftL1 | Percent
+    ) -> Self:
+        """Learn as `fit` does, beginning from here, for another loss; by damped Gauss-Newton steps."""
+        target, prior = np.log(measured), 1 / self.form.sds**2
+        best, damping, least = self, 1.0, np.inf
+        made, step, bend = best, np.zeros(len(prior)), np.diag(prior)
         for _ in range(_STEPS):
             said, slopes = made.slopes(values)
             error = np.log(said) - target
-            cost = _cost(error / odd, weight) * odd**2 + float((made.x**2 * prior).sum())
+            cost = float((weight * loss.cost(error)).sum()) + float((made.x**2 * prior).sum())
             if cost > least:
                 damping *= 4
             elif least - cost < _ENOUGH * cost:
                 break
             else:
                 best, least, damping = made, cost, max(damping / 3, 1e-3)
-                pull = weight / np.sqrt(1 + (error / odd) ** 2)
+                pull = weight * loss.pull(error)
                 step = slopes.T @ (pull * error) + made.x * prior
                 bend = slopes.T @ (slopes * pull[:, None]) + np.diag(prior)
-            made = cls(form, best.x - np.linalg.solve(bend + damping * np.diag(np.diag(bend)) * 0.01, step))
+            made = type(self)(self.form, best.x - np.linalg.solve(bend + damping * np.diag(np.diag(bend)) * 0.01, step))
         return best
 
     def add_up(self, values: Values) -> NDArray[np.float64]:
@@ -170,7 +221,3 @@ class Additive:
 def marks_of(kind: str, names: NDArray[np.str_], known: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Marks (n,) of 0 and 1, one for each `known` name of this kind."""
     return {f"{kind}={name}": (names == name).astype(np.float64) for name in known}
-
-
-def _cost(error: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    return float((weight * 2 * (np.sqrt(1 + error**2) - 1)).sum())

@@ -33,6 +33,7 @@ _CROWD, _WAIT, _ROOM = 0.8, 0.5, 1.3
 _WAVE, _SGLANG_WAVE = 0.05, 1.5
 _CHUNK, _LEAST_PASS = 8192.0, 0.2  # tokens of a pass; a short prompt takes a fifth of one, as few arrive together
 _TOKENS = 3.0  # made for others before a first token is seen: queues of the scheduler and of streams
+_GATHER = 25.0  # iterations until each attention group has a prompt, or its engine waits no longer
 _ALONE = {"p_routed": 2.0, "p_routing": 1.5}  # experts take so much longer in passes of prompts than beside decoding
 _GENERATIONS = {"h100": "hopper", "h200": "hopper", "gh200": "hopper", "h800": "hopper"}
 _PRECISIONS = ("bf16", "fp8", "nvfp4", "mxfp4", "int4")
@@ -98,6 +99,7 @@ DECODE = Form(
     },
 )
 _STACK = (*(f"engine={each}" for each in ENGINES), "generation=hopper")
+_BOTH = (*_STACK, *(f"engine on hopper={each}" for each in ENGINES))  # kernels of prompts are an engine's own by device
 FIRST = Form(
     _terms(
         {
@@ -121,11 +123,11 @@ FIRST = Form(
         }
     ),
     {
-        "engine": (0.4, _STACK),
-        "routes": (1.0, _STACK),
+        "engine": (0.4, _BOTH),
+        "routes": (1.5, _BOTH),
         "tokens": (0.8, tuple(f"engine={each}" for each in ENGINES)),
         "groups": (1.0, tuple(f"engine={each}" for each in ENGINES)),
-        "prefill": (0.25, _STACK),
+        "prefill": (0.25, _BOTH),
         "gemm": (0.25, tuple(f"gemm={each}" for each in _PRECISIONS)),
         "moe": (0.25, tuple(f"moe={each}" for each in _PRECISIONS)),
         "full": (0.3, tuple(f"engine={each}" for each in ENGINES)),
@@ -201,7 +203,7 @@ def first_values(fleet: Fleet, load: Load, cold: Floats | float = 1.0) -> Terms:
         "launch": d.layers * _LAUNCH_S * passes,
         "turn": (1 - apart) * step_s * passes,
         "tokens": (1 - apart) * load.tpot_s * accepted(fleet.drafts) * _TOKENS,
-        "groups": (fleet.adp > 1) * (fleet.engine != "vllm") * load.step_s * fleet.adp,
+        "groups": (fleet.adp > 1) * (fleet.engine != "vllm") * step_s * _GATHER,
         "full": np.maximum(fleet.batch / (load.capacity * _ROOM) - 1, 0.0) * answer_s * _WAIT,
         "move": apart * (_MOVE_S + fetched),
         "queue": apart * np.maximum(ahead * load.prompt_s - answer_s, 0.0),
@@ -218,6 +220,7 @@ def marks(fleet: Fleet) -> Terms:
     return {
         **marks_of("engine", fleet.engine, ENGINES),
         **marks_of("generation", generation, ("hopper",)),
+        **marks_of("engine on hopper", np.where(generation == "hopper", fleet.engine, ""), ENGINES),
         **marks_of("gemm", gemm, _PRECISIONS),
         **marks_of("moe", moe, _PRECISIONS),
         **marks_of("system", fleet.system, _SYSTEMS),

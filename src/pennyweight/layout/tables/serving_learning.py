@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pennyweight.errors import CorruptError
-from pennyweight.layout.serving.additive import Additive
+from pennyweight.layout.serving.additive import Additive, Percent
 from pennyweight.layout.serving.closed_loop import DECODE, FIRST, decode_values, first_values, settle
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DRAFTS = 2.0  # where speculative decoding is possible and not said, and is taken to be on
 _NOISE = (6.0, 2.0)  # so far whole models are off alike: the more, the less their rows move the multipliers
 _ODD = (0.15, 0.3)  # errors beyond this say that a row is odd
+_PERCENT = 0.2  # errors of first tokens beyond this share count by their size
 _BALANCE = 0.5  # how far families of many rows weigh no more than those of few
 _ROUNDS = 2
 # Of rows where drafting is possible, before a release is known: what was published before 2026 did not draft.
@@ -147,7 +148,10 @@ class _Pair:
         values = {name: np.concatenate([each[name] for each in told])[used] for name in told[0]}
         form, which = (FIRST, 1) if first else (DECODE, 0)
         weight = self.weight[used] / _NOISE[which] ** 2
-        return Additive.fit(form, values, np.tile(measured, 2)[used], weight, _ODD[which])
+        seconds = np.tile(measured, 2)[used]
+        learnt = Additive.fit(form, values, seconds, weight, _ODD[which])
+        # Some first tokens wait seconds for what no column says: these rows shall not move what others are told.
+        return learnt.refined(values, seconds, weight, Percent(_PERCENT)) if first else learnt
 
     def _values(self, side: Fleet, made: Physics, *, first: bool) -> dict[str, Floats]:
         load = settle(side, made.decode)

@@ -97,27 +97,16 @@ def points_of(read: Read, error: Floats, target: str) -> tuple[dict[str, NDArray
 
 
 def stacks_body(stacks: Mapping[str, Process]) -> dict[str, Any]:
-    """A small JSON-compatible copy: the points once for all targets, names as places in a list of them."""
-    columns = next(iter(stacks.values())).columns
-    body: dict[str, Any] = {"names": {}, "numbers": {}, "values": {}}
-    for name, column in columns.items():
-        if column.dtype.kind == "U":
-            said, codes = np.unique(column, return_inverse=True)
-            body["names"][name] = [said.tolist(), codes.tolist()]
-        else:
-            body["numbers"][name] = [float(f"{each:.4g}") for each in column]
-    body["values"] = {target: [round(float(each), 4) for each in one.values] for target, one in stacks.items()}
-    return body
+    """A small JSON-compatible copy: where the points lie, once for all targets, and the fitted weight of each."""
+    bodies = {target: one.to_dict() for target, one in stacks.items()}
+    columns = next(iter(bodies.values()))["columns"]
+    return {"columns": columns, "weights": {target: body["weights"] for target, body in bodies.items()}}
 
 
 def stacks_of(body: Mapping[str, Any]) -> dict[str, Process]:
     """What `stacks_body` wrote."""
-    columns: dict[str, NDArray[Any]] = {
-        name: np.array(said)[np.array(codes, dtype=np.int64)] for name, (said, codes) in body["names"].items()
-    }
-    columns |= {name: np.array(values, dtype=np.float64) for name, values in body["numbers"].items()}
     return {
-        target: Process(parts, NOISE[target], columns, np.array(body["values"][target], dtype=np.float64))
+        target: Process.restore(parts, NOISE[target], {"columns": body["columns"], "weights": body["weights"][target]})
         for target, parts in PARTS.items()
     }
 
