@@ -43,7 +43,7 @@ def test_an_estimate_moves_by_what_the_steps_say_and_is_surer(mine):
     assert moved.usd.value > 1.05 * shipped.usd.value
     assert moved.step.high / moved.step.low < 0.9 * shipped.step.high / shipped.step.low
     assert sum(moved.parts_s.values()) == pytest.approx(moved.step.value)
-    assert "8 measured steps of your own (steps.csv) say × 1.11" in moved.said[0]
+    assert f"8 measured steps of your own (steps.csv) say × {factor:.3g}" in moved.said[0]
 
 
 def test_a_row_is_estimated_as_it_was_scored_after_calibration(mine):

@@ -24,7 +24,7 @@ def work_of(dims=SMALL, sequence=1024, batch=24):
 
 @settings(max_examples=60)
 @given(
-    dims=st.sampled_from((SMALL, MIXED, replace(SMALL, heads=12, hidden=384, kv_heads=12))),
+    dims=st.sampled_from((SMALL, MIXED, replace(MIXED, moe_ffn=84), replace(SMALL, heads=12, hidden=384, kv_heads=12))),
     devices=st.lists(st.integers(1, 96), min_size=1, max_size=4),
     domain=st.sampled_from((1, 2, 4, 8)),
     batch=st.sampled_from((1, 8, 24, 96)),
@@ -50,6 +50,7 @@ def test_every_layout_is_legal_and_uses_all_devices(dims, devices, domain, batch
     assert (passes * each["dp"] * each["micro_batch"] == batch).all()
     assert ((each["chunks"] == 1) | ((each["pp"] > 1) & (passes % each["pp"] == 0))).all()
     assert (max(dims.experts, 1) % each["ep"] == 0).all()
+    assert ((each["ep"] > 1) | (dims.moe_ffn % each["tp"] == 0)).all()
     assert ((each["tp"] * each["dp"] * each["cp"]) % each["ep"] == 0).all()
     assert ((each["zero"] == 0) | (each["dp"] * each["cp"] > 1)).all()
     assert ((each["sequence_parallel"] == 0) | (each["tp"] > 1)).all()
@@ -132,6 +133,15 @@ def test_what_is_impossible_is_one_sentence_and_the_fix(name):
     with pytest.raises(BadInputError, match=said) as error:
         spread(work_of(), [devices], domain, choices)
     assert error.value.fix.endswith(".")
+
+
+def test_whole_experts_may_be_spread_where_one_is_too_odd_to_be_split():
+    odd = replace(MIXED, moe_ffn=84)
+    for ep, tps in ((1, {1, 2, 4}), (8, {1, 2, 4, 8})):
+        assert set(spread(work_of(odd), [8], 8, Choices(ep=(ep,))).columns()["tp"].tolist()) == tps
+    with pytest.raises(BadInputError, match="84 wide") as error:
+        spread(work_of(odd), [8], 8, Choices(tp=(8,), ep=(1,)))
+    assert "--ep 2" in error.value.fix
 
 
 def test_an_unknown_recompute_lists_the_known():

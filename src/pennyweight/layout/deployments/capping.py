@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pennyweight.errors import BadInputError
+from pennyweight.layout.energy.limits import POWER, TIME, compared
 from pennyweight.layout.energy.power import Choices, Tariff
 from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.finding import shipped
-from pennyweight.layout.tables.power_limit import POWER, TIME, Runs
+from pennyweight.layout.tables.power_limit import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +77,9 @@ def best_limit(
 ) -> Setting:
     """The cheapest power limit, and of several runs batch size, that is at most `slowdown` slower than the fastest.
 
-    Give one run per batch size, each measured under the highest limit, with the epochs it needs. Without a tariff the
-    cost is joules. `limits_w` are those to choose from; by default every 25 W from 40% of the limit measured.
+    Give one run per batch size, each measured under the highest limit, with the epochs it needs. Several also say how
+    far the device waits for its host. Without a tariff the cost is joules. `limits_w` are those to choose from; by
+    default every 25 W from 40% of the limit measured.
     """
     measured = [runs] if isinstance(runs, Run) else list(runs)
     if not measured:
@@ -106,13 +108,12 @@ def best_limit(
 
 
 def under(pairs: Sequence[tuple[Run, float]]) -> dict[str, Forecast]:
-    """Seconds of an epoch and watts (n,) of n measured runs, each under another limit; under its own, as measured."""
+    """Seconds of an epoch and watts (n,) of n runs of one job, each under another limit; under its own, as measured."""
     learnt = cast("Limits", shipped("power_limit"))
-    runs = Runs(
-        np.array([named(run.device).name for run, _ in pairs]),
-        np.array([limit for _, limit in pairs], dtype=np.float64),
-        *(np.array([getattr(run, name) for run, _ in pairs], dtype=np.float64) for name in _MEASURED),
-    )
+    device = np.array([named(run.device).name for run, _ in pairs])
+    limit = np.array([limit for _, limit in pairs], dtype=np.float64)
+    highest, seconds, watts, batch = (np.array([getattr(run, name) for run, _ in pairs], float) for name in _MEASURED)
+    runs = Runs(device, limit, highest, seconds, watts, *compared(device, batch, seconds, watts))
     told = dict(learnt.under(runs))
     for name, known in ((TIME, runs.reference_s), (POWER, runs.reference_w)):
         own = runs.alone()
@@ -121,7 +122,7 @@ def under(pairs: Sequence[tuple[Run, float]]) -> dict[str, Forecast]:
     return told
 
 
-_MEASURED = ("limit_w", "seconds", "watts")
+_MEASURED = ("limit_w", "seconds", "watts", "batch")
 
 
 def _limits(run: Run, asked: Sequence[float]) -> list[float]:

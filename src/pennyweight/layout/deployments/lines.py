@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _USUAL_USERS = 16
 _LEAST_S = 1e-9
+_COLD = 0.0  # requests that arrive when they like do not all begin at once: who waits for whom is followed later
 
 
 def lines(cases: list[Serving], lessons: Lessons, ahead: Ahead) -> dict[str, Floats]:
@@ -33,7 +34,7 @@ def lines(cases: list[Serving], lessons: Lessons, ahead: Ahead) -> dict[str, Flo
     light_s, heavy_s = (_token_s(fleet, load, physics, (cases, ahead)) for load in (light, heavy))
     slope = (heavy_s - light_s) / np.maximum(heavy.batch - light.batch, _LEAST_S)
     slope = np.where(heavy.batch > light.batch, np.maximum(slope, 0.0), 0.0)
-    first_s = physics.first.add_up(first_values(alone, light))
+    first_s = physics.first.add_up(first_values(alone, light, _COLD))
     token, first = _corrections(cases, lessons)
     prompt_s = light.prompt_s / fleet.adp
     return {

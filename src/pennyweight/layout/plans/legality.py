@@ -1,8 +1,8 @@
 """The rules of layouts, as masks over columns of degrees, each with what to say where nothing keeps it.
 
 They are those of Megatron-LM: tensor parallelism divides heads and blocks and stays inside the fast links, key-value
-heads are split or repeated, there are no more stages than layers, experts are dealt out evenly, a batch is a whole
-number of micro-batches, interleaved stages take them in whole rounds.
+heads are split or repeated, there are no more stages than layers, experts are dealt out evenly or each is split like a
+block, a batch is a whole number of micro-batches, interleaved stages take them in whole rounds.
 """
 
 from __future__ import annotations
@@ -92,12 +92,18 @@ def experts(rows: Rows, work: TrainWork) -> list[Rule]:
     """Rules of where experts go."""
     dims, ep = work.dims, rows["ep"]
     ranks = rows["tp"] * rows["dp"] * rows["cp"]
+    split = (dims.experts > 0) & (ep == 1)
     return [
         Rule(
             (max(dims.experts, 1) % ep == 0) & (ranks % ep == 0),
             f"{dims.name} has {dims.experts} experts, which cannot be spread so.",
             "give a --ep that divides the experts and tp · dp · cp.",
-        )
+        ),
+        Rule(
+            ~split | (dims.moe_ffn % rows["tp"] == 0),
+            f"An expert of {dims.name} is {dims.moe_ffn} wide, which so many devices cannot share.",
+            "give a tensor parallelism (--tp) that divides it, or spread whole experts (--ep 2 or more).",
+        ),
     ]
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pennyweight.units import money, seconds, si
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from pennyweight.layout.plans.lots import Lot, Points
     from pennyweight.layout.plans.searching import Best
     from pennyweight.layout.plans.training import TrainWork
+
+    Floats = NDArray[np.float64]
 
 
 def misses(
@@ -27,40 +31,41 @@ def misses(
     deadline_s, budget_usd, most = limits
     if not len(free.usd):
         return _too_large(work, most, tried)
-    named = (_in_time(free, deadline_s, budget_usd), _in_budget(free, deadline_s, budget_usd))
-    return tuple(text.format(machines=_machines(free, at, tried)) for text, at in filter(None, named))
+    time = _Limit(
+        free.seconds, deadline_s, seconds, "Within {} it costs {} at least", "The fastest way of all takes {} for {}"
+    )
+    usd = _Limit(
+        free.usd, budget_usd, money, "For {} it takes {} at least", "The cheapest way of all costs {} and takes {}"
+    )
+    named = (_nearest(time, usd), _nearest(usd, time))
+    return tuple(
+        f"{text}, on {_machines(free, at, tried)}: {more} more than given." for text, at, more in filter(None, named)
+    )
 
 
-def _in_time(free: Points, deadline_s: float, budget_usd: float) -> tuple[str, int] | None:
-    """The cheapest way within the time, or the fastest of all: what to say of it, and its place."""
-    if not np.isfinite(deadline_s):
+class _Limit(NamedTuple):
+    """What ways take of something (n,), the most that was given, how it is written, and what to say of it."""
+
+    taken: Floats
+    most: float
+    written: Callable[[float], str]
+    kept: str
+    least: str
+
+
+def _nearest(limit: _Limit, other: _Limit) -> tuple[str, int, str] | None:
+    """Of ways within a limit the least of the other, or the least of all: what to say, its place, how much too much."""
+    if not np.isfinite(limit.most):
         return None
-    in_time = free.seconds <= deadline_s
-    if in_time.any():
-        at = int(np.where(in_time, free.usd, np.inf).argmin())
-        least = float(free.usd[at])
-        said = f"Within {seconds(deadline_s)} it costs {money(least)} at least, on {{machines}}"
-        return f"{said}: {money(least - budget_usd)} more than given.", at
-    at = int(free.seconds.argmin())
-    fastest = float(free.seconds[at])
-    said = f"The fastest way of all takes {seconds(fastest)} for {money(float(free.usd[at]))}, on {{machines}}"
-    return f"{said}: {seconds(fastest - deadline_s)} more than given.", at
-
-
-def _in_budget(free: Points, deadline_s: float, budget_usd: float) -> tuple[str, int] | None:
-    """The fastest way within the budget, or the cheapest of all: what to say of it, and its place."""
-    if not np.isfinite(budget_usd):
-        return None
-    in_budget = free.usd <= budget_usd
-    if in_budget.any():
-        at = int(np.where(in_budget, free.seconds, np.inf).argmin())
-        fastest = float(free.seconds[at])
-        said = f"For {money(budget_usd)} it takes {seconds(fastest)} at least, on {{machines}}"
-        return f"{said}: {seconds(fastest - deadline_s)} more than given.", at
-    at = int(free.usd.argmin())
-    least = float(free.usd[at])
-    said = f"The cheapest way of all costs {money(least)} and takes {seconds(float(free.seconds[at]))}, on {{machines}}"
-    return f"{said}: {money(least - budget_usd)} more than given.", at
+    within = limit.taken <= limit.most
+    if within.any():
+        at = int(np.where(within, other.taken, np.inf).argmin())
+        took = float(other.taken[at])
+        return limit.kept.format(limit.written(limit.most), other.written(took)), at, other.written(took - other.most)
+    at = int(limit.taken.argmin())
+    took = float(limit.taken[at])
+    said = limit.least.format(limit.written(took), other.written(float(other.taken[at])))
+    return said, at, limit.written(took - limit.most)
 
 
 def _machines(free: Points, at: int, tried: Sequence[tuple[Lot, Best]]) -> str:

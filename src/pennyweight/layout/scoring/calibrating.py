@@ -20,6 +20,7 @@ from pennyweight.errors import BadInputError, PennyweightError, StorageError, Un
 from pennyweight.layout.correction import Correction, apply, learn
 from pennyweight.layout.rows import Rows
 from pennyweight.layout.scoring.score import score
+from pennyweight.layout.scoring.taught import Taught
 from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.finding import completed, kind_named, kind_of, own_way, shipped
 from pennyweight.layout.tables.table import Learnt
@@ -37,28 +38,6 @@ _HEAD = (
 )
 _DEVICES = ("accelerator", "system")  # columns that say what a row was measured on
 _SQLITE = b"SQLite format 3\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What rows of one kind taught: where they are from and when, a correction per target, or the rows themselves.
-
-    `accelerators` are those that the rows were measured on, by their names in the catalog, where they say so: plans for
-    others are not moved.
-    """
-
-    source: str
-    when: str
-    corrections: Mapping[str, Correction] = field(default_factory=lambda: MappingProxyType({}))
-    rows: Rows | None = None
-    accelerators: tuple[str, ...] = ()
-
-    @property
-    def used(self) -> int:
-        """How many rows count."""
-        if self.rows is not None:
-            return len(self.rows)
-        return max((each.rows for each in self.corrections.values()), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +80,7 @@ class Calibration:
 
     def text(self) -> str:
         """As TOML."""
-        parts = [_HEAD]
-        for kind, taught in sorted(self.kinds.items()):
-            parts.append(f"\n[{kind}]\nsource = {_quoted(taught.source)}\nwhen = {_quoted(taught.when)}\n")
-            if taught.accelerators:
-                parts.append(f"accelerators = [{', '.join(map(_quoted, taught.accelerators))}]\n")
-            for target, each in taught.corrections.items():
-                lines = [f"{name} = {value!r}" for name, value in each.to_dict().items()]
-                parts.append("\n".join(["", f"[{kind}.targets.{target}]", *lines, ""]))
-            if taught.rows is not None:
-                columns = {name: [str(text) for text in each] for name, each in taught.rows.columns.items()}
-                lines = [f"{_quoted(name)} = [{', '.join(map(_quoted, each))}]" for name, each in columns.items()]
-                parts.append("\n".join(["", f"[{kind}.rows]", *lines, ""]))
-        return "".join(parts)
+        return "".join([_HEAD, *(taught.text(kind) for kind, taught in sorted(self.kinds.items()))])
 
     def save(self, path: Path) -> None:
         """Write it to `path`; all of it appears, or nothing."""
@@ -134,7 +101,7 @@ class Calibration:
     def load(cls, path: Path) -> Self:
         """What `save` wrote; a file that is none is refused."""
         try:
-            return cls({kind: _taught(kind, body) for kind, body in toml_of(path).items()})
+            return cls({kind: Taught.restore(kind, body) for kind, body in toml_of(path).items()})
         except PennyweightError as error:
             if isinstance(error, BadInputError) and str(path) not in error.problem:
                 raise BadInputError(f"{path} is no calibration: {error.problem}", error.fix) from error
@@ -216,37 +183,3 @@ def _refuse_ledger(path: Path) -> None:
             f"{path} is a ledger: it holds whole jobs of one machine, not steps with their model, layout and devices.",
             "give a CSV of steps or requests; predictions of jobs learn from their ledger by themselves.",
         )
-
-
-def _taught(kind: str, body: Any) -> Taught:
-    kind_named(kind)
-    if not isinstance(body, dict) or not {"source", "when"} <= body.keys():
-        raise BadInputError(f"{kind} says not what it was learned from.", "calibrate again.")
-    targets, columns = body.get("targets", {}), body.get("rows")
-    if not isinstance(targets, dict) or not all(isinstance(each, dict) for each in targets.values()):
-        raise BadInputError(f"{kind} has targets that are none.", "calibrate again.")
-    if not targets and columns is None:
-        raise BadInputError(f"{kind} has neither targets nor rows.", "calibrate again.")
-    unknown = sorted(targets.keys() - kind_named(kind).targets.keys())
-    if unknown:
-        raise BadInputError(f"{kind} has no target {unknown[0]}.", "calibrate again.")
-    on = body.get("accelerators", [])
-    if not isinstance(on, list) or not all(isinstance(each, str) for each in on):
-        raise BadInputError(f"{kind} has accelerators that are no list of names.", "calibrate again.")
-    corrections = {name: Correction.from_dict(each) for name, each in targets.items()}
-    rows = None if columns is None else _rows(columns)
-    return Taught(str(body["source"]), str(body["when"]), corrections, rows, tuple(on))
-
-
-def _rows(columns: Any) -> Rows:
-    good = isinstance(columns, dict) and columns and all(isinstance(each, list) for each in columns.values())
-    lengths = {len(each) for each in columns.values()} if good else set()
-    if len(lengths) != 1 or not lengths - {0}:
-        raise BadInputError("The rows of a calibration are no columns of one length.", "calibrate again.")
-    made = {name: np.array([str(text) for text in each], dtype=np.str_) for name, each in columns.items()}
-    return Rows(made, np.arange(2, 2 + lengths.pop()))
-
-
-def _quoted(text: str) -> str:
-    safe = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(each if each.isprintable() else " " for each in safe) + '"'

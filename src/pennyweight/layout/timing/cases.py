@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from pennyweight.core.layout import RECOMPUTES
 from pennyweight.cost.transformer import kv_byte_token, mixer_weights, shared_weights, split_parameters
+from pennyweight.layout.timing.columns import Columns, column_of, shape_of, taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
     from pennyweight.core.dims import Dims
     from pennyweight.core.layout import Layout
+    from pennyweight.layout.timing.columns import Column
     from pennyweight.layout.timing.rates import Machine
-
-Column: TypeAlias = Any  # NDArray[np.float64] of any shape that broadcasts: numpy's own types cannot say so
 
 _SAME = (
     "layers",
@@ -42,20 +42,6 @@ _SAME = (
     "moe_hidden",
     "moe_ffn",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A struct of columns; its children name them."""
-
-    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The chosen cases; a column of one value for all stays as it is."""
-        return type(self)(**{each.name: _taken(getattr(self, each.name), chosen) for each in fields(self)})
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """What all columns broadcast to."""
-        return np.broadcast_shapes(*(_shape(getattr(self, each.name)) for each in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +155,7 @@ class Layouts(Columns):
         own = {"etp", "recompute", "overlap", "trained"}
         names = [each.name for each in fields(cls) if each.name not in own]
         again = [float(RECOMPUTES.index(each.recompute)) for each in layouts]
-        return cls.at(**{name: _column(layouts, name) for name in names}, recompute=np.array(again))
+        return cls.at(**{name: column_of(layouts, name) for name in names}, recompute=np.array(again))
 
     @classmethod
     def at(cls, **given: Column) -> Self:
@@ -214,7 +200,7 @@ class Machines(Columns):
     @classmethod
     def of(cls, machines: Sequence[Machine]) -> Self:
         """Columns (n,) of n machines."""
-        return cls(**{each.name: _column(machines, each.name) for each in fields(cls)})
+        return cls(**{each.name: column_of(machines, each.name) for each in fields(cls)})
 
     @classmethod
     def one(cls, machine: Machine) -> Self:
@@ -235,27 +221,15 @@ class Cases:
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """The chosen cases."""
         parts = self.model.take(chosen), self.layout.take(chosen), self.machine.take(chosen)
-        return type(self)(*parts, _taken(self.sequence, chosen), _taken(self.global_batch, chosen))
+        return type(self)(*parts, taken(self.sequence, chosen), taken(self.global_batch, chosen))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """What everything broadcasts to."""
         parts = self.model.shape, self.layout.shape, self.machine.shape
-        return np.broadcast_shapes(*parts, _shape(self.sequence), _shape(self.global_batch))
+        return np.broadcast_shapes(*parts, shape_of(self.sequence), shape_of(self.global_batch))
 
     @property
     def micro_batches(self) -> Column:
         """Passes of one step through the pipeline; below one where the batch is too small for the layout."""
         return self.global_batch / (self.layout.dp * self.layout.micro_batch)
-
-
-def _column(items: Sequence[object], name: str) -> Column:
-    return np.array([getattr(each, name) for each in items], dtype=np.float64)
-
-
-def _taken(column: Column, chosen: NDArray[Any]) -> Column:
-    return column[chosen] if np.ndim(column) else column
-
-
-def _shape(column: Column) -> tuple[int, ...]:
-    return np.shape(column)

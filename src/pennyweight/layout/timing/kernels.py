@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pennyweight.layout.timing.cases import Column, Machines
+    from pennyweight.layout.timing.cases import Machines
+    from pennyweight.layout.timing.columns import Column
 
 HALF = 2.0  # bytes of a bf16 or fp16 number
 LOSS_BYTE = 16.0 / 3.0  # per logit and pass: fp32 logits are written and read twice in all three passes together

@@ -15,7 +15,8 @@ from pennyweight.layout.timing import kernels, links
 from pennyweight.layout.timing.links import Group
 
 if TYPE_CHECKING:
-    from pennyweight.layout.timing.cases import Cases, Column
+    from pennyweight.layout.timing.cases import Cases
+    from pennyweight.layout.timing.columns import Column
     from pennyweight.layout.timing.stack import Stack
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pennyweight.layout.timing.cases import Column, Machines
+    from pennyweight.layout.timing.cases import Machines
+    from pennyweight.layout.timing.columns import Column
 
 RAMP = 1.2  # of the middle term: fits on NCCL runs of A100 to GB200 lie between 0.9 and 1.8
 HOP = 0.12  # of the latency that one more rank adds: gathers 0.08 to 0.18, all-reduce up to 0.3

@@ -18,7 +18,8 @@ from pennyweight.layout.timing.stack import STACK, Stack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.layout.timing.cases import Cases, Column, Layouts, Machines
+    from pennyweight.layout.timing.cases import Cases, Layouts, Machines
+    from pennyweight.layout.timing.columns import Column
 
 PARTS = (
     "matmul",

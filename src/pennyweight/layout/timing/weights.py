@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pennyweight.layout.timing.cases import Cases, Column
+    from pennyweight.layout.timing.cases import Cases
+    from pennyweight.layout.timing.columns import Column
 
 OPTIMIZER_BYTE = 28.0  # per parameter: gradient read, fp32 weight and two moments read and written, weight written
 
