@@ -30,8 +30,8 @@ from recipes.mnist_cnn import network, read
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pennyweight.train.distributed.wire import Wire
     from pennyweight.train.team import Team
+    from pennyweight.train.wire import Wire
 
 LOOK = 16  # steps between two looks at the loss
 MNIST_ROWS, GPT_ROWS = 4_000, 512  # that the loss is taken on

@@ -25,6 +25,7 @@ from pennyweight.core import Demand, Floor, Job, Slack, TrainSpec
 from pennyweight.data.splits import Arrays, Splits
 from pennyweight.errors import BadInputError
 from pennyweight.jobs import torch_job
+from pennyweight.train.apart import places, sees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,11 +117,13 @@ class CharGPT(nn.Module):
                 deep = name.endswith(("proj.weight", "down.weight"))
                 nn.init.normal_(weight, std=0.02 / (2 * shape.layers) ** 0.5 if deep else 0.02)
 
-    def forward(self, x_BT: torch.Tensor) -> torch.Tensor:
-        """Logits (B, T, V) of the character after each of `x_BT`."""
-        x_BTC = self.tokens(x_BT) + self.positions.weight[: x_BT.shape[1]]
+    def forward(self, x_BT: torch.Tensor, texts: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (B, T, V) of the character after each of `x_BT`, within its own of the `texts` that share a row."""
+        at = slice(x_BT.shape[1]) if texts is None else places(texts)
+        mask = None if texts is None else sees(texts)
+        x_BTC = self.tokens(x_BT) + self.positions.weight[at]
         for block in self.blocks:
-            x_BTC, _ = block(x_BTC)
+            x_BTC, _ = block(x_BTC, (), mask)
         return self.head(self.ln(x_BTC))
 
     def cached(self, x_BT: torch.Tensor, past: Past) -> Grown:

@@ -5,11 +5,13 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pennyweight import backends
-from pennyweight.core import Form
+from pennyweight.catalog import load_device, load_prices
+from pennyweight.core import Demand, Form, Phase
 from pennyweight.cost.count import data_byte
+from pennyweight.cost.predict import Predictor
 from pennyweight.data.columnar import Packed
 from pennyweight.data.splits import split
-from pennyweight.errors import NoEffectError
+from pennyweight.errors import BadInputError, NoEffectError
 from pennyweight.jobs import sklearn_job
 from pennyweight.levers.columnar import Columnar
 
@@ -62,3 +64,22 @@ def test_noise_is_refused_and_so_is_what_is_packed_already():
     assert Columnar().fits(job.spec)
     assert "already" in Columnar().fits(Columnar().pull(work).spec).reason
     assert not Columnar().fits(replace(job.spec, form=Form.GRAPH))
+
+
+def test_bytes_that_are_kept_have_a_price_and_packed_ones_a_smaller_one():
+    job, _ = opened(*pixels())
+    predictor, packed = Predictor(load_device("amd-zen4"), load_prices()), Columnar().rewrite(job.spec)
+    kept = Demand(0.0, days=1e-9, data_days=360.0)
+    dear, cheap = (predictor.predict(spec, kept).line(Phase.STORE).usd for spec in (job.spec, packed))
+    month_usd = load_prices().disk_gb_month_usd
+    assert dear == pytest.approx(data_byte(job.spec) / 1e9 * month_usd * 12, rel=1e-3)
+    assert cheap == pytest.approx(dear * packed.data.stored, rel=1e-3)
+    assert predictor.predict(packed, kept).usd < predictor.predict(job.spec, kept).usd
+
+
+def test_data_that_nobody_keeps_costs_nothing_to_keep():
+    job, _ = opened(*pixels())
+    predictor, packed = Predictor(load_device("amd-zen4"), load_prices()), Columnar().rewrite(job.spec)
+    assert predictor.predict(packed, Demand()).usd == predictor.predict(job.spec, Demand()).usd
+    with pytest.raises(BadInputError, match="zero days or more"):
+        Demand(data_days=-1.0)

@@ -88,7 +88,7 @@ def _show(done: Together) -> None:
     score, cost = done.score, done.cost
     down, up = (sum(getattr(each, name) for each in done.rounds) for name in ("down_byte", "up_byte"))
     rows: list[list[Any]] = [
-        [score.metric, percent(score.mean) if 0 <= score.mean <= 1 else f"{score.mean:.4g}"],
+        [score.metric, percent(score.mean) if score.higher_is_better and 0 <= score.mean <= 1 else f"{score.mean:.4g}"],
         ["run", done.run],
         ["rounds", str(len(done.rounds))],
         ["sent to clients", si(down, "B")],

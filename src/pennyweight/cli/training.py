@@ -27,7 +27,9 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     optimizer: Annotated[str | None, typer.Option(help="sgd, adam, adamw, muon, lamb, rmsprop, adagrad …")] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, cosine, onecycle or wsd.")] = None,
     warmup: Annotated[float | None, typer.Option(help="The share of all steps in which the rate climbs.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="What a language model learns from, such as ngrams:5.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of products: float32, bfloat16 or float16.")] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Keep fewer activations, compute more.")] = False,
     ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights, such as 0.99.")] = None,
     clip: Annotated[float | None, typer.Option(help="The longest gradient.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train together.", min=1)] = None,
@@ -68,7 +70,9 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
         "optimizer": optimizer,
         "schedule": schedule,
         "warmup": warmup,
+        "teacher": teacher,
         "precision": precision,
+        "recompute": recompute or None,
     }
     order = Order(
         recipe,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pennyweight.core import higher_is_better
 from pennyweight.units import percent, seconds, usd
 
 if TYPE_CHECKING:
@@ -51,14 +52,16 @@ class TrainingScreen:
 
 def now(*, at: Any, score: Any, spent: Any, ahead: Any, asked: Any) -> str:
     """Where a training is, in one line."""
+    metric = score.metric if score is not None else ""
     parts = [f"step {at.step} of {at.steps}", f"loss {at.loss:.4g}"]
     if score is not None:
-        parts.append(f"{score.metric} {_number(score.mean)} ± {_number(_REACH * score.se)}")
+        parts.append(f"{metric} {_number(metric, score.mean)} ± {_number(metric, _REACH * score.se)}")
     limit = f" of {usd(asked.usd)}" if asked.usd else ""
     parts.append(f"{usd(spent.usd)}{limit}")
     if ahead is not None:
         if ahead.score is not None:
-            middle, low, high = (_number(each) for each in (ahead.score.mean, ahead.score.low, ahead.score.high))
+            ends = (ahead.score.mean, ahead.score.low, ahead.score.high)
+            middle, low, high = (_number(metric, each) for each in ends)
             parts.append(f"at the end {middle} ({low} to {high})")
         if not math.isnan(ahead.usd.mean):
             middle, low, high = (usd(spent.usd + each) for each in (ahead.usd.mean, ahead.usd.low, ahead.usd.high))
@@ -66,5 +69,6 @@ def now(*, at: Any, score: Any, spent: Any, ahead: Any, asked: Any) -> str:
     return " · ".join(parts)
 
 
-def _number(value: float) -> str:
-    return percent(value) if 0 <= value <= 1 else f"{value:.4g}"
+def _number(metric: str, value: float) -> str:
+    """A share as a percentage; an error, which has a unit of its own and may be below 1 too, as a number."""
+    return percent(value) if higher_is_better(metric) and 0 <= value <= 1 else f"{value:.4g}"

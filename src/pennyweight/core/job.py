@@ -29,11 +29,15 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How often the model will be used: `predictions` in all over `days`, arriving `batch` at a time."""
+    """How often the model will be used: `predictions` in all over `days`, arriving `batch` at a time.
+
+    `data_days` are the days for which the training data is kept, at the price of stored bytes, for trainings to come.
+    """
 
     predictions: float = 1e6
     days: float = 365.0
     batch: int = 1
+    data_days: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.predictions >= 0 and math.isfinite(self.predictions) and self.days > 0 and self.batch >= 1):
@@ -42,6 +46,8 @@ class Demand:
                 "cannot be served.",
                 "give zero or more predictions, a horizon above zero days and a batch of at least one.",
             )
+        if not (self.data_days >= 0 and math.isfinite(self.data_days)):
+            raise BadInputError(f"Training data cannot be kept for {self.data_days:g} days.", "give zero days or more.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ class DataSpec:
     `shape` is that of one input, such as (1, 28, 28); empty if it is not known. `looked` counts example passes spent on
     choosing rows. `augment` are the ways in which every batch is changed, such as "shift:2". `packs` is
     the share of their bytes that rows take packed, by a sample; `stored` the share they take as they are stored.
-    `unlabelled` is the number of further rows without labels.
+    `unlabelled` is the number of further rows without labels. `padding` is the share of a sequence's places that hold
+    none of its tokens, `joins` the share of their number that rows come to where short ones share one.
     """
 
     rows: int
@@ -100,6 +101,8 @@ class DataSpec:
     packs: float = 1.0
     stored: float = 1.0
     unlabelled: int = 0
+    padding: float = 0.0
+    joins: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,15 @@ class TeamSpec:
 
     `sync` is "each" (every step), "local:H" (weights averaged every H steps), "diloco:H" (with an outer momentum) or
     "async:S" (a parameter server, at most S steps stale). `compress` names gradient compressors joined by "+", such as
-    "powersgd:2+bf16"; the empty text sends float32.
+    "powersgd:2+bf16"; the empty text sends float32. `link_byte_s` is how fast each worker sends to the others (1 Gb/s);
+    `sent_byte` what all of them together have sent, once that was measured.
     """
 
     workers: int = 1
     sync: str = "each"
     compress: str = ""
+    link_byte_s: float = field(default=1.25e8, repr=False)
+    sent_byte: float = field(default=0.0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,8 @@ class TrainSpec:
 
     In the first share `small` of the steps rows have the share `size` of their length or of their sides. With `pace`,
     rows come in the order of the data: the first share `start` of them at once, all from the share `pace` of the steps
-    on.
+    on. `teacher` gives a language model its labels: "ngrams:5" are the chances counted after up to four tokens; empty:
+    the next token itself. With `recompute`, blocks keep what they are given and compute the rest anew going backward.
     """
 
     epochs: float = 1.0
@@ -174,6 +181,8 @@ class TrainSpec:
     size: float = 0.5
     pace: float = 0.0
     start: float = 0.2
+    teacher: str = ""
+    recompute: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pennyweight.core import Count, Kind
 from pennyweight.cost.partly import passes
 from pennyweight.cost.sizes import resized
+from pennyweight.cost.wires import Tensors, sent_byte
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,7 +108,8 @@ def count_training(spec: Spec) -> Count:
     The backward pass costs twice the forward one: a product for the gradient of the inputs and one for that of the
     weights (Kaplan et al. 2020, appendix B). Trees are grown, not descended: each level compares every row in every
     feature. Where only a part of the network learns, less passes backward (`partly.passes`). Where it begins with
-    smaller rows, its operators have fewer places there (`sizes.resized`).
+    smaller rows, its operators have fewer places there (`sizes.resized`). `net_byte` is what workers that train
+    together send each other.
     """
     train, looked = spec.train, spec.data.looked
     grown = sum(op.times * op.positions * op.n_in for op in spec.ops if op.kind is _TREE) * spec.data.rows
@@ -115,7 +117,7 @@ def count_training(spec: Spec) -> Count:
     if train.small:
         first = replace(spec, ops=resized(spec, train.size))
         passed += _passed(first) * (_PASSES * train.small * (spec.passes - looked))
-    return passed + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8)
+    return passed + Count(flop=grown, hbm_byte=grown * _BIAS_BITS / 8, net_byte=wire_byte(spec))
 
 
 def _passed(spec: Spec) -> Count:
@@ -133,7 +135,7 @@ def _passed(spec: Spec) -> Count:
 def learning_share(spec: Spec) -> float:
     """The FLOP of a training step as a share of what it takes where all weights learn, on rows of full size."""
     small, whole = spec.train.small, sum(map(flop, spec.ops))
-    if not (spec.train.learns or small) or not whole:
+    if not (spec.train.learns or small or spec.train.recompute) or not whole:
         return 1.0
     share = _learned(spec)
     if small:
@@ -163,6 +165,30 @@ def disk_byte(spec: Spec) -> float:
     of 3%. What would be larger than the dense matrix is stored dense.
     """
     return sum(_stored(op, law(op)[1]) for op in spec.ops) / 8
+
+
+def wire_byte(spec: Spec) -> float:
+    """Bytes that the workers of the training send each other, all of them together: measured, else as counted."""
+    train = spec.train
+    if train.team.workers < 2:
+        return 0.0
+    return train.team.sent_byte or sent_byte(train, spec.data.rows, [_learned_of(op) for op in _learning(spec)])
+
+
+def _learning(spec: Spec) -> list[Op]:
+    """The rows whose weights change."""
+    train = spec.train
+    if not train.learns:
+        return [op for op in spec.ops if op.kind is not _TREE]
+    named = [op for op in spec.ops if op.name in train.learns]
+    return named + [op for op, share in passes(spec) if share == 1 and op not in spec.ops]
+
+
+def _learned_of(op: Op) -> Tensors:
+    """The row's weights; of four values beside each channel of a norm two are running statistics."""
+    statistics = max(0, op.per_out - 2) if op.kind is Kind.NORM else 0
+    beside = (op.per_out - statistics) * op.n_out
+    return Tensors(op.n_out, law(op)[1] / op.n_out, beside, statistics * op.n_out, op.times)
 
 
 def data_byte(spec: Spec) -> float:

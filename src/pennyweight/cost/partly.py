@@ -16,6 +16,13 @@ _MATRICES = frozenset({Kind.CONV, Kind.LINEAR})
 _WEIGHTED = frozenset({Kind.CONV, Kind.LINEAR, Kind.EMBED})
 
 
+def repeated(spec: Spec) -> tuple[Op, ...]:
+    """The rows of the blocks that the network repeats, merged in the table as ``blocks.*.…``; empty if it has none."""
+    times = {op.name.partition("*")[0]: op.times for op in spec.ops if "*" in op.name}
+    most = max(times, key=lambda each: times[each], default=None)
+    return tuple(op for op in spec.ops if "*" in op.name and op.name.partition("*")[0] == most)
+
+
 def takes_adapter(op: Op, rank: int) -> bool:
     """Whether the row can learn through a product of two matrices of rank `rank` for less than it takes itself.
 
@@ -39,11 +46,12 @@ def passes(spec: Spec) -> list[tuple[Op, float]]:
 
     All of them where weights learn: forward, and the gradients of inputs and of weights. Two of three behind the first
     row that learns where they do not; one before it, for nothing passes backward there. Products of two activations
-    have two gradients of inputs. Adapters are rows of their own.
+    have two gradients of inputs. Adapters are rows of their own. What is computed anew passes forward twice.
     """
     train, ops = spec.train, spec.ops
+    again = frozenset(repeated(spec)) if train.recompute else frozenset()
     if not train.learns:
-        return [(op, _ALL) for op in ops]
+        return [(op, _ALL + _FORWARD * (op in again)) for op in ops]
     taking = set(adapted(spec))
     found: list[tuple[Op, float]] = []
     begun = False
@@ -51,7 +59,8 @@ def passes(spec: Spec) -> list[tuple[Op, float]]:
         learns = op.name in train.learns
         begun = begun or learns or op in taking
         fixed = op.kind in _WEIGHTED and not learns
-        found.append((op, _FORWARD if not begun else _BEHIND if fixed else _ALL))
+        once = _FORWARD if not begun else _BEHIND if fixed else _ALL
+        found.append((op, once + _FORWARD * (begun and op in again)))
         if op in taking:
             found += [(factor, _ALL) for factor in _factors(op, train.adapt)]
     return found

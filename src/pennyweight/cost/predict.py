@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import mul
 from typing import TYPE_CHECKING
 
 from pennyweight.catalog import load_efficiency
 from pennyweight.core import Basis, Bill, Cost, Form
-from pennyweight.cost.count import learning_share
+from pennyweight.cost.count import data_byte, learning_share, wire_byte
 from pennyweight.cost.known import Known, keep
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
 from pennyweight.cost.roofline import Ceiling
+from pennyweight.cost.wires import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +81,8 @@ class Predictor:
         unit, unit_sd, held_byte = self._answering(spec)
         train, train_sd = self._training(trained or spec)
         tune, tune_sd = self._tuning(spec) if spec.tune_rows else _NOTHING
-        parts = Parts(unit, train, tune, held_byte, None, self._known.tables.of(spec).disk_byte)
+        disk_byte = self._known.tables.of(spec).disk_byte
+        parts = Parts(unit, train, tune, held_byte, None, disk_byte, data_byte=data_byte(spec))
         return bill(Basis.PREDICTED, demand, parts, self.sheet, (train_sd, tune_sd, unit_sd))
 
     def unit(self, spec: Spec) -> Guess:
@@ -130,7 +132,12 @@ class Predictor:
         return known
 
     def _training(self, spec: Spec) -> tuple[Cost, float]:
-        return self._passes("train", spec, _learning(spec))
+        """What training costs; several workers share the work and wait for what they tell each other."""
+        cost, sd = self._passes("train", spec, _learning(spec))
+        team = spec.train.team
+        if team.workers < 2:
+            return cost, sd
+        return replace(cost, wall_s=cost.wall_s / team.workers) + waiting(wire_byte(spec), team, self.machine), sd
 
     def _tuning(self, spec: Spec) -> tuple[Cost, float]:
         return self._passes("tune", spec, spec.tune_rows)

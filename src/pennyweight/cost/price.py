@@ -29,7 +29,8 @@ class Parts:
     """What a bill is made of, before dollars: `unit` is one prediction, `train` and `tune` happen once.
 
     `memory_byte` is held while predictions are served, `train_byte` while the model is trained and compressed (None:
-    as much); `disk_byte` is stored for the whole horizon. `error` is the relative half-width of a 95% interval.
+    as much); `disk_byte` is stored for the whole horizon, `data_byte` (the training data) for as long as data is kept.
+    `error` is the relative half-width of a 95% interval.
     """
 
     unit: Cost
@@ -39,6 +40,7 @@ class Parts:
     train_byte: float | None = None
     disk_byte: float = 0.0
     error: float = 0.0
+    data_byte: float = 0.0
 
 
 def price(cost: Cost, memory_byte: float, sheet: PriceSheet) -> Cost:
@@ -62,6 +64,8 @@ def storage(disk_byte: float, days: float, sheet: PriceSheet) -> Cost:
 def bill(basis: Basis, demand: Demand, parts: Parts, sheet: PriceSheet, sds: Sds | None = None) -> Bill:
     """The bill of the horizon: train + compress + ``unit · demand.predictions`` + storage for ``demand.days``.
 
+    Storage is that of the model, and that of the training data for ``demand.data_days``.
+
     The one place where parts become a bill, so predicted and measured ones follow the same arithmetic. Where training,
     compressing and serving are only known up to standard deviations of their logarithms, `sds`, these make the error.
     """
@@ -69,7 +73,8 @@ def bill(basis: Basis, demand: Demand, parts: Parts, sheet: PriceSheet, sds: Sds
     train_byte = memory_byte if parts.train_byte is None else parts.train_byte
     unit = price(parts.unit, memory_byte, sheet)
     train, tune = price(parts.train, train_byte, sheet), price(parts.tune, train_byte, sheet)
-    serve, store = unit * demand.predictions, storage(parts.disk_byte, demand.days, sheet)
+    serve = unit * demand.predictions
+    store = storage(parts.disk_byte, demand.days, sheet) + storage(parts.data_byte, demand.data_days, sheet)
     error = parts.error if sds is None else _error(sds, train.usd, tune.usd, serve.usd, store.usd)
     lines = ((Phase.TRAIN, train), (Phase.COMPRESS, tune), (Phase.SERVE, serve), (Phase.STORE, store))
     return Bill(basis, lines, error, unit)

@@ -20,15 +20,20 @@ _NAMED = 8  # columns or classes named in a message before it says "and more"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrays:
-    """Examples side by side: `x` (N, ...), `y` (N,) or (N, T), and, if given, `groups` (N,) and `weight` (N,)."""
+    """Examples side by side: `x` (N, ...), `y` (N,) or (N, T), and, if given, `groups` (N,) and `weight` (N,).
+
+    Where several texts share a row, `texts` (N, T) numbers them, token by token. Where a row is shorter than others,
+    the labels after its end are below zero.
+    """
 
     x: NDArray[Any]
     y: NDArray[Any]
     groups: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
+    texts: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("y", "groups", "weight"):
+        for name in ("y", "groups", "weight", "texts"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.x):
                 raise BadInputError(
@@ -42,7 +47,8 @@ class Arrays:
         """The rows at `index` (positions, a mask or a slice), with everything that belongs to them."""
         groups = None if self.groups is None else self.groups[index]
         weight = None if self.weight is None else self.weight[index]
-        return type(self)(self.x[index], self.y[index], groups, weight)
+        texts = None if self.texts is None else self.texts[index]
+        return type(self)(self.x[index], self.y[index], groups, weight, texts)
 
 
 @dataclass(frozen=True, slots=True)

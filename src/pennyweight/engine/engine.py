@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight import backends, evals, runtimes
 from pennyweight.core import Basis, Bill, Cost, Phase, Plan, Run, Task
-from pennyweight.cost.count import disk_byte
+from pennyweight.cost.count import data_byte, disk_byte
 from pennyweight.cost.meter import meter
 from pennyweight.cost.price import price
 from pennyweight.engine.answers import answer, open_session, with_probes
@@ -125,7 +125,9 @@ class Engine:
             others=tuple(self._score(name, y) for name in _OTHERS[work.spec.data.task]),
             artifact=digest,
             error=weight.error,
-            predicted=parts_of(predicted, self.predictor.memory(plan.spec).value, disk_byte(plan.spec)),
+            predicted=parts_of(
+                predicted, self.predictor.memory(plan.spec).value, disk_byte(plan.spec), data_byte(plan.spec)
+            ),
             sheet=self.shop.sheet.id,
             session=self.shop.session,
             note={"trained": plain(plan.trained)},

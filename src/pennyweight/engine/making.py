@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from pennyweight import backends
+from pennyweight.catalog import machine
 from pennyweight.catalog.devices import cores
 from pennyweight.core import Cost, Form, Phase, Stage
-from pennyweight.cost.count import flop
+from pennyweight.cost.count import flop, wire_byte
 from pennyweight.cost.meter import meter
+from pennyweight.cost.wires import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -67,13 +69,14 @@ class Maker:
 
     def _train(self, plan: Plan, levers: tuple[Lever, ...]) -> Made:
         backend = backends.load(plan.job.backend)
-        with threads_for(plan.spec), meter() as window:
+        workers = plan.spec.train.team.workers
+        with threads_for(plan.spec), meter(children=workers > 1) as window:
             work = backend.open(plan.job, fidelity=plan.fidelity, seed=plan.seed)
             for lever in levers:
                 work = lever.pull(work)
             work = trained(work)
         self._note(Phase.TRAIN, " → ".join(map(str, levers)), window.measured)
-        return Made(work, train=window.measured.cost())
+        return Made(work, train=window.measured.cost() + waited(work.spec))
 
     def _pull(self, made: Made, lever: Lever) -> Made:
         with threads_for(made.work.spec), meter() as window:
@@ -110,8 +113,20 @@ def threads_for(spec: Spec) -> Generator[None]:
         torch.set_num_threads(before)
 
 
+def waited(spec: Spec) -> Cost:
+    """What workers would wait for the bytes they have sent, on the link that their team has.
+
+    Here they talk within one machine, where nothing is waited for; so it is no entry of the ledger.
+    """
+    team = spec.train.team
+    return waiting(wire_byte(spec), team, machine()) if team.workers > 1 else _NOTHING
+
+
 def trained(work: Work) -> Work:
-    """Train the work's model as its spec says; the spec then holds the epochs it took and how trees grew."""
+    """Train the work's model as its spec says; the spec then holds the epochs it took and how trees grew.
+
+    Where workers train together, it holds the bytes that they have sent each other, too.
+    """
     settings = work.spec.train
     if work.trained:
         return work
@@ -122,9 +137,15 @@ def trained(work: Work) -> Work:
         grown = work.having(model=model, trained=True)
         return grown.having(spec=replace(work.spec, ops=backends.load("sklearn").table(grown)))
     from pennyweight.train.augmenting import augmenter
+    from pennyweight.train.distributed.forked import train_together
     from pennyweight.train.loop import How, fit
+    from pennyweight.train.server.order import is_asynchronous
 
     how = How(seed=work.seed, task=work.spec.data.task, augment=augmenter(work.spec))
-    done = fit(work.model, work.data.train, settings, how=how)
-    spec = replace(work.spec, train=replace(settings, epochs=done.epochs))
+    if settings.team.workers < 2 or is_asynchronous(settings.team):
+        done, team = fit(work.model, work.data.train, settings, how=how), settings.team
+    else:
+        together = train_together(work.model, work.data.train, settings, how)
+        done, team = together.trained, replace(settings.team, sent_byte=together.sent_byte)
+    spec = replace(work.spec, train=replace(settings, epochs=done.epochs, team=team))
     return work.having(model=done.model, spec=spec, trained=True)

@@ -11,6 +11,7 @@ from pennyweight.catalog import home as data_home
 from pennyweight.catalog import load_prices, machine
 from pennyweight.core import Spec
 from pennyweight.cost.predict import Observation, Predictor
+from pennyweight.engine.making import waited
 from pennyweight.store import home
 from pennyweight.store.artifacts import ArtifactStore
 from pennyweight.store.codec import build
@@ -92,6 +93,5 @@ def _exercised() -> list[RunRecord]:
 def observed(record: RunRecord) -> Observation:
     """What a run on the ledger teaches the predictor."""
     trained = build(Spec, record.note["trained"]) if "trained" in record.note else None
-    return Observation(
-        record.spec, record.unit.device_s, record.train.device_s, record.tune.device_s, record.memory_byte, trained
-    )
+    worked_s = max(0.0, record.train.device_s - waited(record.spec).device_s)
+    return Observation(record.spec, record.unit.device_s, worked_s, record.tune.device_s, record.memory_byte, trained)

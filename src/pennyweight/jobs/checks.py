@@ -81,12 +81,14 @@ def _check_unlabelled(splits: Splits, rows: np.ndarray) -> None:
             )
 
 
-def check_classes(splits: Splits, classes: int) -> None:
-    """Refuse labels outside 0..classes - 1."""
+def check_classes(splits: Splits, classes: int, *, padded: bool = False) -> None:
+    """Refuse labels outside 0..classes - 1; where sequences may be `padded`, those below are no labels."""
     for name in _PARTS:
         y = getattr(splits, name).y
         low, high = int(y.min()), int(y.max())
-        if low < 0 or high >= classes:
+        if padded and not (y >= 0).any(axis=1).all():
+            raise BadInputError(f"A row of the {name} split consists of padding only.", "leave it out.")
+        if (low < 0 and not padded) or high >= classes:
             raise BadInputError(
                 f"The labels of the {name} split go from {low} to {high}, but the model knows {classes} answers.",
                 "number the classes from 0 and give the model one output for each.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from pennyweight.core import DataSpec, Task
 from pennyweight.data.columnar.estimate import packs_to
+from pennyweight.data.texts import padding_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +37,9 @@ def data_spec(rows: Arrays, task: Task, classes: int, *, unlabelled: int = 0) ->
     shape = tuple(x.shape[1:])
     share = packs_to((x, y))
     dirt = _missing(x), _duplicates(x, y), _scaled(x)
-    return DataSpec(len(rows), row_byte, task, classes, *dirt, shape, packs=share, unlabelled=unlabelled)
+    padding, joins = padding_of(y) if task is Task.LANGUAGE else (0.0, 1.0)
+    known = DataSpec(len(rows), row_byte, task, classes, *dirt, shape, packs=share, unlabelled=unlabelled)
+    return replace(known, padding=padding, joins=joins)
 
 
 def fingerprint(splits: Splits, *, model: Iterable[str]) -> str:

@@ -63,7 +63,7 @@ def torch_job(
     splits = _weighed(_torch_typed(splits, task, model), asked)
     classes = answer_width(model, splits.train, task)
     if task is not Task.REGRESS:
-        check_classes(splits, classes)
+        check_classes(splits, classes, padded=task is Task.LANGUAGE)
     check_power(floor, splits.certify)
     dtype = str(splits.train.x.dtype)
     spec = Spec(
@@ -157,7 +157,9 @@ def _torch_typed(splits: Splits, task: Task, model: nn.Module) -> Splits:
 def _retyped(splits: Splits, x_type: type, y_type: type) -> Splits:
     parts = (splits.train, splits.select, splits.certify)
     more = None if splits.unlabelled is None else typed(splits.unlabelled, x_type)
-    rows = (Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight) for each in parts)
+    rows = (
+        Arrays(typed(each.x, x_type), typed(each.y, y_type), each.groups, each.weight, each.texts) for each in parts
+    )
     return Splits(*rows, unlabelled=more)
 
 

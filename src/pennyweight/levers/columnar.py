@@ -59,7 +59,7 @@ class Columnar(Lever):
     def pull(self, work: Work) -> Work:
         """Pack the rows, read them back, and say what they really take."""
         train = work.data.train
-        given = {"x": train.x, "y": train.y, "groups": train.groups, "weight": train.weight}
+        given = {"x": train.x, "y": train.y, "groups": train.groups, "weight": train.weight, "texts": train.texts}
         columns = {name: each for name, each in given.items() if each is not None}
         with _somewhere(self.to) as place:
             made = pack({"train": columns}, place, Packing(self.codec))
@@ -67,7 +67,7 @@ class Columnar(Lever):
         share = made.byte / made.raw_byte
         if share >= 1:
             raise NoEffectError("Packed, the training rows take as many bytes as before.", "leave columnar out.")
-        read = Arrays(found["x"], found["y"], found.get("groups"), found.get("weight"))
+        read = Arrays(found["x"], found["y"], found.get("groups"), found.get("weight"), found.get("texts"))
         spec = replace(work.spec, data=replace(work.spec.data, stored=share))
         return work.having(data=replace(work.data, train=read), spec=spec)
 

@@ -59,6 +59,8 @@ class Progressive(Lever):
             return no("a parameter server hands out rows of one size only; use another sync")
         if spec.data.task is not Task.LANGUAGE and not takes_images_of_any_size(spec):
             return no("the network takes rows of one size only")
+        if spec.data.padding:
+            return no("a window of padded rows could be all padding; pull pack before it")
         sides = spec.data.shape if spec.data.task is Task.LANGUAGE else spec.data.shape[1:]
         if not sides or min(sides) * self.size < _LEAST:
             return no(f"fewer than {_LEAST} tokens or pixels along a side would be left; give a larger size")

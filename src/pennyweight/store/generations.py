@@ -14,7 +14,7 @@ from pennyweight.errors import CorruptError
 from pennyweight.store import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _SUMS = "SHA256SUMS"
 _DRAFT = ".draft-"
@@ -47,17 +47,20 @@ class Generations:
             shutil.rmtree(self.root / _name(old), ignore_errors=True)
         return number
 
+    def sound(self) -> Iterator[dict[str, bytes]]:
+        """The states that are not damaged, newest first."""
+        for number in reversed(self.numbers()):
+            with contextlib.suppress(CorruptError):
+                yield self._read(self.root / _name(number))
+
     def latest(self) -> dict[str, bytes] | None:
         """The newest state that is sound, None if none was ever kept; raises `CorruptError` if all are damaged."""
-        numbers = self.numbers()
-        for number in reversed(numbers):
-            with contextlib.suppress(CorruptError):
-                return self._read(self.root / _name(number))
-        if numbers:
+        found = next(self.sound(), None)
+        if found is None and self.numbers():
             raise CorruptError(
                 f"Every state kept in {self.root} is damaged.", "restore the folder from a backup, or begin anew."
             )
-        return None
+        return found
 
     def numbers(self) -> list[int]:
         """The numbers of the states kept, oldest first."""

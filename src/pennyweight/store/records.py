@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.core.bill import Basis, Cost, Phase
+from pennyweight.cost.count import data_byte
 from pennyweight.cost.price import Parts, bill
 from pennyweight.errors import BadInputError
 
@@ -90,7 +91,8 @@ class RunRecord:
     @property
     def measured(self) -> Parts:
         """What the measured bill is made of, before dollars."""
-        return Parts(self.unit, self.train, self.tune, self.memory_byte, self.train_byte, self.disk_byte, self.error)
+        held = self.memory_byte, self.train_byte, self.disk_byte
+        return Parts(self.unit, self.train, self.tune, *held, self.error, data_byte(self.spec))
 
     def bill(self, demand: Demand, sheet: PriceSheet) -> Bill:
         """What the plan costs over the horizon, from what was measured."""
@@ -101,10 +103,10 @@ class RunRecord:
         return bill(Basis.PREDICTED, demand, self.predicted, sheet) if self.predicted else None
 
 
-def parts_of(predicted: Bill, memory_byte: float, disk_byte: float) -> Parts:
+def parts_of(predicted: Bill, memory_byte: float, disk_byte: float, train_data_byte: float = 0.0) -> Parts:
     """What a predicted bill is made of: its unit, its lines and the memory and disk that were foreseen."""
     once = (predicted.line(Phase.TRAIN), predicted.line(Phase.COMPRESS))
-    return Parts(predicted.unit, *once, memory_byte, None, disk_byte, predicted.error)
+    return Parts(predicted.unit, *once, memory_byte, None, disk_byte, predicted.error, train_data_byte)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,17 @@ A stranger's lever is tested like ours:
 or, without pytest, by ``check_lever(Shrink)``, which raises `AssertionError` with the law that is broken.
 """
 
-from pennyweight.testing.jobs import cnn_job, forest_job, gpt_job, linear_job, mlp_job, pretrained_job, tiny_jobs
+from pennyweight.testing.jobs import (
+    cnn_job,
+    forest_job,
+    gpt_job,
+    linear_job,
+    mlp_job,
+    notes_job,
+    pretrained_job,
+    team_job,
+    tiny_jobs,
+)
 from pennyweight.testing.laws import HEADINGS, LAWS, LeverLaws, check_lever
 from pennyweight.testing.networks import tiny_cnn, tiny_gpt, tiny_mlp
 
@@ -24,7 +34,9 @@ __all__ = [
     "gpt_job",
     "linear_job",
     "mlp_job",
+    "notes_job",
     "pretrained_job",
+    "team_job",
     "tiny_cnn",
     "tiny_gpt",
     "tiny_jobs",

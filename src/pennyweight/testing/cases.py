@@ -13,6 +13,7 @@ import numpy as np
 from pennyweight import backends
 from pennyweight.catalog import load_device, load_prices
 from pennyweight.core import DataSpec, Form, Job, Lever, Op, Stage, Work
+from pennyweight.cost.activations import training_byte
 from pennyweight.cost.count import count, count_training, data_byte, params
 from pennyweight.cost.predict import Predictor
 from pennyweight.engine.making import trained
@@ -65,9 +66,9 @@ def _saves(lever: Lever, job: Job, spec: Spec) -> bool:
 
 
 def _figures(kind: type[Lever], job: Job, spec: Spec) -> tuple[float, ...]:
-    """What may become less: operations, bytes, parameters, training, storage; where it serves, the predicted bill."""
+    """What may become less: work, bytes, parameters, training, its memory and wires, storage; if it serves, dollars."""
     one, train = count(spec), count_training(spec)
-    trained = (train.flop, train.hbm_byte, float(spec.data.rows), data_byte(spec))
+    trained = (train.flop, train.hbm_byte, train.net_byte, float(spec.data.rows), data_byte(spec), training_byte(spec))
     figures = (one.flop, one.hbm_byte, one.disk_byte, params(spec), *trained)
     if kind.stage < Stage.SERVE:
         return figures

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pennyweight.core import Floor, Slack, TrainSpec
+from pennyweight.core import Floor, Slack, TeamSpec, TrainSpec
 from pennyweight.data.splits import Arrays, Splits, split
+from pennyweight.data.texts import PADDING
 from pennyweight.jobs import sklearn_job, torch_job
 from pennyweight.testing.networks import (
     CLASSES,
@@ -38,11 +39,11 @@ _SURE = 0.9  # how often the next token follows from the last
 
 @cache
 def tiny_jobs() -> tuple[Job, ...]:
-    """Six jobs: a convolutional network, a perceptron, a transformer, a forest, a linear model, a pretrained network.
+    """Eight jobs: a convolutional network, two perceptrons, two transformers, a forest, a linear one, a pretrained one.
 
     Their data is dirty: doubled rows, columns of very different size, holes where the model can stand them.
     """
-    return cnn_job(), mlp_job(), gpt_job(), forest_job(), linear_job(), pretrained_job()
+    return cnn_job(), mlp_job(), team_job(), gpt_job(), notes_job(), forest_job(), linear_job(), pretrained_job()
 
 
 def cnn_job() -> Job:
@@ -62,6 +63,12 @@ def mlp_job() -> Job:
     return torch_job("tiny_mlp", tiny_mlp, parts, Floor("accuracy", 0.2), train=TrainSpec(12, 32, lr=3e-3))
 
 
+def team_job() -> Job:
+    """The perceptron's table for two workers that average their gradients at every step."""
+    train = TrainSpec(12, 16, lr=3e-3, team=TeamSpec(2))
+    return torch_job("tiny_team", tiny_mlp, _doubled(split(*_table(COLUMNS))), Floor("accuracy", 0.2), train=train)
+
+
 def gpt_job() -> Job:
     """Sequences in which nine of ten tokens follow from the one before."""
     rng = np.random.default_rng(3)
@@ -72,6 +79,16 @@ def gpt_job() -> Job:
     parts = _doubled(split(text[:, :-1], text[:, 1:], stratify=False))
     floor = Floor("perplexity", 0.2, Slack.RATIO)
     return torch_job("tiny_gpt", tiny_gpt, parts, floor, train=TrainSpec(4, 16, "adamw", lr=3e-3))
+
+
+def notes_job() -> Job:
+    """The transformer on sequences of which most are shorter than a row."""
+    parts = gpt_job().material.splits
+    ends = np.random.default_rng(5).integers(2, CONTEXT + 1, len(parts.train))
+    shorter = np.where(np.arange(CONTEXT) < ends[:, None], parts.train.y, PADDING)
+    parts = replace(parts, train=replace(parts.train, y=shorter))
+    floor = Floor("perplexity", 0.3, Slack.RATIO)
+    return torch_job("tiny_notes", tiny_gpt, parts, floor, train=TrainSpec(4, 16, "adamw", lr=3e-3))
 
 
 def pretrained_job() -> Job:

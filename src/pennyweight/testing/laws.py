@@ -13,6 +13,7 @@ import numpy as np
 
 from pennyweight import backends, runtimes
 from pennyweight.core import Job, Lever, Stage, Verdict, Work
+from pennyweight.cost.activations import training_byte
 from pennyweight.cost.count import count, count_training, data_byte
 from pennyweight.engine.making import trained
 from pennyweight.errors import NoEffectError
@@ -216,6 +217,8 @@ def _compared(paper: Spec, real: Spec) -> Iterator[tuple[str, float, float]]:
     yield "training rows", paper.data.rows, real.data.rows
     yield "stored training data", data_byte(paper), data_byte(real)
     yield "training FLOP", count_training(paper).flop, count_training(real).flop
+    yield "bytes on the wire", count_training(paper).net_byte, count_training(real).net_byte
+    yield "training memory", training_byte(paper), training_byte(real)
 
 
 def _changes_or_explains(lever: Lever, work: Work) -> None:

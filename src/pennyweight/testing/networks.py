@@ -50,6 +50,8 @@ def tiny_gpt() -> nn.Module:
     from torch import nn
     from torch.nn import functional
 
+    from pennyweight.train.apart import places, sees
+
     class Block(nn.Module):  # type: ignore[misc]  # as above
         def __init__(self) -> None:
             super().__init__()
@@ -57,11 +59,11 @@ def tiny_gpt() -> nn.Module:
             self.qkv, self.proj = nn.Linear(_WIDTH, 3 * _WIDTH), nn.Linear(_WIDTH, _WIDTH)
             self.fc, self.out = nn.Linear(_WIDTH, 4 * _WIDTH), nn.Linear(4 * _WIDTH, _WIDTH)
 
-        def forward(self, x_BTC: Tensor) -> Tensor:  # ruff: ignore[invalid-argument-name] - batch, tokens, channels
+        def forward(self, x_BTC: Tensor, mask: Tensor | None = None) -> Tensor:  # ruff: ignore[invalid-argument-name] - batch, tokens, channels
             b, t, c = x_BTC.shape
             parts = self.qkv(self.ln_1(x_BTC)).split(c, dim=2)
             q, k, v = (part.view(b, t, _HEADS, c // _HEADS).transpose(1, 2) for part in parts)
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            mixed = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
             mid_BTC = x_BTC + self.proj(mixed.transpose(1, 2).reshape(b, t, c))  # ruff: ignore[non-lowercase-variable-in-function]
             added: Tensor = mid_BTC + self.out(functional.gelu(self.fc(self.ln_2(mid_BTC))))
             return added
@@ -73,10 +75,12 @@ def tiny_gpt() -> nn.Module:
             self.blocks = nn.ModuleList(Block() for _ in range(2))
             self.ln, self.head = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, VOCABULARY, bias=False)
 
-        def forward(self, x_BT: Tensor) -> Any:  # ruff: ignore[invalid-argument-name] - batch, tokens
-            x_BTC = self.tokens(x_BT) + self.places(torch.arange(x_BT.shape[1]))  # ruff: ignore[non-lowercase-variable-in-function]
+        def forward(self, x_BT: Tensor, texts: Tensor | None = None) -> Any:  # ruff: ignore[invalid-argument-name] - batch, tokens
+            at = torch.arange(x_BT.shape[1]) if texts is None else places(texts)
+            mask = None if texts is None else sees(texts)
+            x_BTC = self.tokens(x_BT) + self.places(at)  # ruff: ignore[non-lowercase-variable-in-function]
             for block in self.blocks:
-                x_BTC = block(x_BTC)  # ruff: ignore[non-lowercase-variable-in-function]
+                x_BTC = block(x_BTC, mask)  # ruff: ignore[non-lowercase-variable-in-function]
             return self.head(self.ln(x_BTC))
 
     return Gpt()

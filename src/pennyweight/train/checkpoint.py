@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 _TENSORS, _FACTS = "state.safetensors", "state.json"
-_VERSION = 1
+_VERSION = 2
+_NO_MATTER = frozenset({"team.link_byte_s", "team.sent_byte"})  # these change nothing of what is trained
 _AGAIN = "train anew, or go on with another run."
 
 
@@ -68,7 +69,8 @@ def identity(model: nn.Module, settings: TrainSpec, **more: Any) -> dict[str, An
     """What must be the same for a training to go on: the network's tensors, the settings, and `more`."""
     shapes = [(name, str(each.dtype), list(each.shape)) for name, each in model.state_dict().items()]
     network = sha256(json.dumps(shapes).encode()).hexdigest()
-    return {"network": network, **_flat(asdict(settings)), **more}
+    told = {name: each for name, each in _flat(asdict(settings)).items() if name not in _NO_MATTER}
+    return {"network": network, **told, **more}
 
 
 def encode(state: Any) -> Files:

@@ -82,7 +82,8 @@ class _Memory:
         with torch.no_grad():
             for at in range(0, len(rows), _BATCH):
                 part = torch.arange(at, min(at + _BATCH, len(rows)))
-                found.append(_errors(model(rows.x[part]), rows.y[part], self._task))
+                some = rows.take(part)
+                found.append(_errors(model(*some.given), some.y, self._task))
         error, loss = (torch.cat(column).double().numpy() for column in zip(*found, strict=True))
         return error, loss
 
@@ -95,7 +96,8 @@ def _errors(out: Any, y: Any, task: Task) -> tuple[Any, Any]:
         loss = (out.reshape(y.shape) - y).square().reshape(len(y), -1).mean(1)
         return loss.sqrt(), loss
     if task is Task.LANGUAGE:
-        loss = functional.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        loss = functional.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+        loss = loss.sum(1) / (y >= 0).sum(1)
         return loss, loss
     error = torch.linalg.vector_norm(out.softmax(1) - functional.one_hot(y, out.shape[1]), dim=1)
     return error, functional.cross_entropy(out, y, reduction="none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pennyweight.core import Task
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pennyweight.train.checkpoint import Checkpoints
     from pennyweight.train.clock import Clock
-
-_ALONE = Alone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class How:
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     after_step: Callable[[nn.Module], None] | None = None
     judge: Judge | None = None
-    team: Team = _ALONE
+    team: Team = field(default_factory=Alone)
     clock: Clock | None = None
     checkpoints: Checkpoints | None = None
 

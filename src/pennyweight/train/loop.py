@@ -5,26 +5,30 @@ from __future__ import annotations
 import copy
 import math
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pennyweight.errors import BadInputError, PennyweightError
-from pennyweight.train.checkpoint import identity
 from pennyweight.train.clock import Clock, Part
 from pennyweight.train.how import How, Judge, Progress, Trained
+from pennyweight.train.keeping import Keeping
 from pennyweight.train.objective import Batch, Objective
 from pennyweight.train.partly import only_part, whole_again
 from pennyweight.train.passes import Passes
-from pennyweight.train.place import Place, Resumable, Sitting, torch_random
+from pennyweight.train.place import Place, Resumable, Sitting
 from pennyweight.train.precision import Precision
-from pennyweight.train.regular import Average, check, hold_gradients, hold_weights, set_dropout
+from pennyweight.train.recomputing import recomputing
+from pennyweight.train.refusing import check
+from pennyweight.train.regular import Average, hold_gradients, hold_weights, set_dropout
 from pennyweight.train.rows import has_batch_norm, held_back, tensors, try_out
 from pennyweight.train.schedule import stepper
 from pennyweight.train.server.order import is_asynchronous
 from pennyweight.train.server.run import train_served
 from pennyweight.train.smaller import smaller
+from pennyweight.train.teaching import taught
+from pennyweight.train.team import Word
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,17 +56,19 @@ def fit(model: nn.Module, data: Any, settings: TrainSpec, *, how: How | None = N
     how = how or How()
     model = copy.deepcopy(model)
     batch = tensors(model, data, how.task, how.teacher_logits)
-    _check(len(batch), settings, how)
+    check(len(batch), settings, how)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(how.seed + _APART * how.team.rank)
-        try_out(model, batch, how.task)
+        answers = try_out(model, batch, how.task)
         model = only_part(model, settings)
         if is_asynchronous(settings.team):
             return train_served(model, batch, settings, how).trained
         held = held_back(data, how.task, how.seed) if settings.patience is not None else np.empty(0, dtype=np.int64)
         kept = np.setdiff1d(np.arange(len(batch)), held)
         train, hold = batch.take(torch.from_numpy(kept)), batch.take(torch.from_numpy(held))
-        return _Training(model, train, hold, settings, how).run()
+        train, how = taught(train, settings, how, answers)
+        with recomputing(model, settings):
+            return _Training(model, train, hold, settings, how).run()
 
 
 @dataclass
@@ -88,18 +94,29 @@ class _Training:
         self.average = Average(self.model, regular.ema) if regular.ema else None
         self.weights = [each for each in self.model.parameters() if each.requires_grad]
         self.sitting = Sitting(how.judge)
+        parts: dict[str, Resumable | None] = {
+            "place": self.place,
+            "passes": self.passes,
+            "rule": self.rule,
+            "precision": self.precision,
+            "average": self.average,
+        }
+        self.keeping = Keeping(self.model, self.settings, how, self.clock, len(self.data), parts)
 
     def run(self) -> Trained:
-        resumed = self._resume()
-        self.net = self.how.team.wrap(self.model)
+        team, keeping = self.how.team, self.keeping
+        self.net = team.wrap(self.model)
+        resumed = self.passes.step if keeping.resume() else 0
         self.net.train()
-        going = True
-        while going and self.passes.step < self.passes.steps and not self._tired():
-            going = self.how.team.agree(going=self._step())
-            self._keep_if_due()
-        stopped = not going and self.passes.step < self.passes.steps and not self._tired()
-        self.how.team.finish(self.model)
-        self._keep()
+        word = Word.GO
+        while word and self.passes.step < self.passes.steps and not self._tired():
+            word = team.agree(going=self._step(), keep=keeping.due(self.place))
+            if word is Word.KEEP:
+                keeping.write()
+        stopped = not word and self.passes.step < self.passes.steps and not self._tired()
+        team.finish(self.model)
+        if self.place.fresh:
+            keeping.write()
         if self.passes.within:
             self._close()
         self._finish()
@@ -163,7 +180,7 @@ class _Training:
     def _answer(self, batch: Batch) -> Any:
         try:
             with self.precision.products():
-                out = self.net(batch.x)
+                out = self.net(*batch.given)
             return out.float()
         except ValueError as error:  # batch norm has nothing to normalise in a batch of one value per channel
             raise BadInputError(
@@ -174,7 +191,7 @@ class _Training:
         if self.how.augment is None:
             return batch
         x, y = self.how.augment(batch.x, batch.y)
-        return Batch(x, y, batch.weight, batch.teacher)
+        return replace(batch, x=x, y=y)
 
     def _tell(self, loss: float) -> bool:
         if self.how.watch is None:
@@ -229,66 +246,3 @@ class _Training:
         elif self.average is not None:
             self.average.settle()
         self.model = whole_again(self.model, self.settings).eval()
-
-    def _keep_if_due(self) -> None:
-        kept = self.how.checkpoints
-        if kept is not None and self.place.fresh and kept.due(self.place.updates):
-            self._keep()
-
-    def _keep(self) -> None:
-        if self.how.checkpoints is not None and self.place.fresh:
-            with self.clock.aside(Part.CHECKPOINT):
-                self.how.checkpoints.write(self._state(), self._identity())
-
-    def _resume(self) -> int:
-        state = None if self.how.checkpoints is None else self.how.checkpoints.read(self._identity())
-        if state is None:
-            return 0
-        with self.clock.aside(Part.CHECKPOINT):
-            self.model.load_state_dict(state["model"])
-            for name, each in self._parts().items():
-                each.restore(state[name])
-            if self.how.team.rank == 0:  # what the others draw must differ
-                torch_random(state["random"])
-        return self.passes.step
-
-    def _state(self) -> dict[str, Any]:
-        parts = {name: each.state() for name, each in self._parts().items()}
-        return {"model": self.model.state_dict(), "random": torch_random(), **parts}
-
-    def _parts(self) -> dict[str, Resumable]:
-        parts: dict[str, Resumable | None] = {
-            "place": self.place,
-            "passes": self.passes,
-            "rule": self.rule,
-            "precision": self.precision,
-            "average": self.average,
-        }
-        return {name: each for name, each in parts.items() if each is not None}
-
-    def _identity(self) -> dict[str, Any]:
-        rows, how = len(self.data), self.how
-        of = how.checkpoints.of if how.checkpoints else ""
-        return identity(self.model, self.settings, rows=rows, seed=how.seed, task=how.task.value, of=of)
-
-
-def _check(rows: int, settings: TrainSpec, how: How) -> None:
-    if rows < 2:
-        raise BadInputError(f"There are {rows} rows to train on.", "give at least two.")
-    if min(settings.batch, settings.accumulate) < 1 or not settings.epochs > 0:
-        raise BadInputError(
-            f"Training for {settings.epochs:g} epochs, {settings.accumulate} batches of {settings.batch} a step, "
-            "cannot be done.",
-            "use at least one batch of at least one row, and more than 0 epochs.",
-        )
-    check(settings.regular, how.task)
-    if not how.team.whole:
-        raise BadInputError(
-            "This loop needs all weights on every worker, and the team keeps them in shards.",
-            "train in a loop of your own, as the how-to on distributed training shows, or use another sync.",
-        )
-    if how.teacher_logits is not None and len(how.teacher_logits) != rows:
-        raise BadInputError(
-            f"The teacher answered {len(how.teacher_logits)} rows, but there are {rows}.",
-            "let it answer the rows that are trained on, in their order.",
-        )

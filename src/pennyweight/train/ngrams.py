@@ -50,7 +50,36 @@ class NGrams:
         Raises `BadInputError` for tokens outside the vocabulary and for orders whose sequences 64 bits cannot number.
         """
         _check(tokens, order, vocabulary)
-        codes, times = _counted(_sequences(tokens, order, vocabulary))
+        return cls._of(_sequences(tokens, order, vocabulary), order, vocabulary)
+
+    @classmethod
+    def of_rows(
+        cls,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        *,
+        order: int,
+        vocabulary: int,
+        texts: NDArray[Any] | None = None,
+    ) -> NGrams:
+        """Count the tokens `x` (W, T) of rows and the next of each, `y` (W, T; below zero where there is none).
+
+        No sequence reaches over a row, nor from one of the `texts` (W, T) that share a row into another. Raises
+        `BadInputError` as `fit` does, and for rows too short to hold a sequence.
+        """
+        real = y >= 0
+        _check(np.concatenate([x[real], y[real]]), order, vocabulary)
+        begin = max(order - 2, 0)
+        if begin < x.shape[1]:
+            real = real[:, begin:] & _within(texts, order - 1, x.shape)
+        if begin >= x.shape[1] or not real.any():
+            raise BadInputError(f"No row holds a sequence of {order} tokens.", "use a lower order.")
+        before = _before(x, order - 1, vocabulary)[real]
+        return cls._of(before * np.uint64(vocabulary) + y[:, begin:][real].astype(np.uint64), order, vocabulary)
+
+    @classmethod
+    def _of(cls, sequences: Codes, order: int, vocabulary: int) -> NGrams:
+        codes, times = _counted(sequences)
         orders = []
         for length in range(order, 0, -1):
             orders.append(_order(codes, times, vocabulary))
@@ -69,9 +98,10 @@ class NGrams:
                 chance[:, first:] = _refined(counted, codes, self.vocabulary, chance[:, first:])
         return chance
 
-    def teach(self, windows: NDArray[Any]) -> NDArray[np.float32]:
+    def teach(self, windows: NDArray[Any], texts: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """The log chances (W, T, vocabulary) of what follows each token of windows (W, T): soft labels for a network.
 
+        Of several `texts` (W, T) in a window, each is taken for itself.
         Time and memory grow with windows × tokens × vocabulary, and with the distinct sequences × vocabulary.
         """
         told = np.empty((*windows.shape, self.vocabulary), np.float32)
@@ -80,7 +110,10 @@ class NGrams:
             shorter = counted.heads % np.uint64(self.vocabulary ** max(length - 2, 0))
             table = _table(counted, table[np.searchsorted(heads, shorter)], self.vocabulary)
             heads = counted.heads
-            _tell(told, np.log(table).astype(np.float32), heads, _before(windows, length - 1, self.vocabulary))
+            if max(length - 2, 0) < windows.shape[1]:
+                codes = _before(windows, length - 1, self.vocabulary)
+                seen = _within(texts, length - 1, windows.shape)
+                _tell(told, np.log(table).astype(np.float32), (heads, codes), seen)
         return told
 
     def loss(self, windows: NDArray[Any]) -> float:
@@ -150,10 +183,22 @@ def _before(windows: NDArray[Any], length: int, vocabulary: int) -> Codes:
     return _windowed(windows, length, vocabulary)
 
 
-def _tell(told: NDArray[np.float32], table: NDArray[np.float32], heads: Codes, codes: Codes) -> None:
-    """Write the rows of `table` where the beginning was seen; `codes` end with the last tokens of `told`."""
+def _within(texts: NDArray[Any] | None, length: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether the last `length` tokens are of one text, at each token that has so many up to it, itself included."""
+    before = max(length - 1, 0)
+    if texts is None:
+        return np.ones((shape[0], shape[1] - before), dtype=bool)
+    same: NDArray[np.bool_] = texts[:, before:] == texts[:, : shape[1] - before]
+    return same
+
+
+def _tell(
+    told: NDArray[np.float32], table: NDArray[np.float32], known: tuple[Codes, Codes], within: NDArray[np.bool_]
+) -> None:
+    """Write the rows of `table` where the beginning was seen; `known` are those of the table and those of `told`."""
+    heads, codes = known
     at = np.minimum(np.searchsorted(heads, codes), len(heads) - 1)
-    seen = heads[at] == codes
+    seen = (heads[at] == codes) & within
     told[:, told.shape[1] - codes.shape[1] :][seen] = table[at[seen]]
 
 

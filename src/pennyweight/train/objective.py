@@ -39,7 +39,7 @@ class Objective:
             if weight is None:
                 return functional.cross_entropy(out, tokens, label_smoothing=smoothing)
             each = functional.cross_entropy(out, tokens, reduction="none", label_smoothing=smoothing)
-            return (each.view(y.shape).mean(1) * weight).mean()
+            return (each.view(y.shape).sum(1) / (y >= 0).sum(1) * weight).mean()
         if weight is None:
             return functional.cross_entropy(out, y, label_smoothing=smoothing)
         return (functional.cross_entropy(out, y, reduction="none", label_smoothing=smoothing) * weight).mean()
@@ -59,8 +59,17 @@ class Objective:
         """The training loss of one batch."""
         if batch.teacher is None:
             return self.hard(out, batch.y, batch.weight, smoothing=self.smoothing)
-        soft = self.soft(out, batch.teacher)
+        soft = self.soft(*self._real(out, batch.teacher, batch.y))
+        if self.mix == 1:
+            return soft
         return self.mix * soft + (1 - self.mix) * self.hard(out, batch.y, batch.weight, smoothing=self.smoothing)
+
+    def _real(self, out: Tensor, teacher: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both answers without those after padding."""
+        real = y >= 0
+        if self.task is not Task.LANGUAGE or bool(real.all()):
+            return out, teacher
+        return out[real], teacher[real]
 
     def of(self, model: nn.Module, rows: Batch) -> float:
         """The mean loss on `rows` of a model in evaluation mode."""
@@ -69,23 +78,32 @@ class Objective:
         total = 0.0
         for at in range(0, len(rows), _EVALUATE_ROWS):
             part = rows.take(torch.arange(at, min(at + _EVALUATE_ROWS, len(rows))))
-            total += float(self.hard(model(part.x), part.y, part.weight)) * len(part)
+            total += float(self.hard(model(*part.given), part.y, part.weight)) * len(part)
         return total / len(rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as tensors: inputs, labels, and, where they exist, row weights and the teacher's raw answers."""
+    """Rows as tensors: inputs, labels, and, where they exist, row weights and the teacher's raw answers.
+
+    `texts` (B, T) numbers the texts that share a row, for each of its tokens.
+    """
 
     x: Tensor
     y: Tensor
     weight: Tensor | None = None
     teacher: Tensor | None = None
+    texts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """What a model is called with: the inputs, and which texts they belong to where several share a row."""
+        return (self.x,) if self.texts is None else (self.x, self.texts)
+
     def take(self, rows: Tensor) -> Batch:
         """The given rows."""
-        parts = (self.x, self.y, self.weight, self.teacher)
+        parts = (self.x, self.y, self.weight, self.teacher, self.texts)
         return Batch(*(None if part is None else part.index_select(0, rows) for part in parts))

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 _CARVE = 0.1
+_PADDING = -100  # what torch leaves out of a loss
 
 
 def tensors(model: nn.Module, data: Any, task: Task, teacher_logits: np.ndarray | None = None) -> Batch:
-    """The rows of `data` as tensors, in float32 but for tokens and classes (int64); weights are made to average one."""
+    """The rows of `data` as tensors, in float32 but for tokens and classes (int64); weights are made to average one.
+
+    The labels of padding are those that no loss counts.
+    """
     import torch
 
     tokens = task is Task.LANGUAGE or any(isinstance(each, torch.nn.Embedding) for each in model.modules())
@@ -31,7 +35,11 @@ def tensors(model: nn.Module, data: Any, task: Task, teacher_logits: np.ndarray 
     if weight is not None:
         weight = (np.asarray(weight) / np.mean(weight)).astype(np.float32)
     teacher = None if teacher_logits is None else np.asarray(teacher_logits, dtype=np.float32)
-    parts = (x.astype(kind, copy=False), np.asarray(data.y).astype(label, copy=False), weight, teacher)
+    y: np.ndarray = np.asarray(data.y).astype(label, copy=False)
+    if task is Task.LANGUAGE and y.min(initial=0) < 0:
+        y = np.where(y < 0, _PADDING, y)
+    texts = getattr(data, "texts", None)
+    parts = (x.astype(kind, copy=False), y, weight, teacher, texts)
     return Batch(
         *(None if part is None else torch.from_numpy(np.require(part, requirements=["C", "W"])) for part in parts)
     )
@@ -76,7 +84,7 @@ def _width(shape: tuple[int, ...], batch: Batch, task: Task) -> int:
         form = "(rows, tokens, vocabulary)" if task is Task.LANGUAGE else "(rows, classes)"
         raise BadInputError(f"The model answers {shape} to two rows.", f"let it give logits of shape {form}.")
     low, high = int(batch.y.min()), int(batch.y.max())
-    if low < 0 or high >= shape[-1]:
+    if (low < 0 and task is not Task.LANGUAGE) or high >= shape[-1]:
         raise BadInputError(
             f"The labels go from {low} to {high}, but the model knows {shape[-1]} answers.",
             "number the classes from 0 and give the model one output for each.",

@@ -30,7 +30,8 @@ def _window(batch: Batch, size: float) -> Batch:
     start = int(torch.randint(length - kept + 1, ()))
     window = slice(start, start + kept)
     teacher = None if batch.teacher is None else batch.teacher[:, window]
-    return Batch(batch.x[:, window], batch.y[:, window], batch.weight, teacher)
+    texts = None if batch.texts is None else batch.texts[:, window]
+    return Batch(batch.x[:, window], batch.y[:, window], batch.weight, teacher, texts)
 
 
 def _averaged(batch: Batch, size: float) -> Batch:

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from pennyweight.train.wire import Wire
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class Word(IntEnum):
+    """What all workers do next: stop, keep their states and go on, or go on; the least word of any decides."""
+
+    STOP = 0
+    KEEP = 1
+    GO = 2
+
+
+def wish(*, going: bool, keep: bool) -> Word:
+    """The word of one who is `going` on or not, and wants to `keep` its state or not."""
+    return (Word.KEEP if keep else Word.GO) if going else Word.STOP
+
+
+@dataclass(slots=True)
 class Team(ABC):
-    """The workers that train one model, as one of them sees it: the `rank`-th of `size`.
+    """The workers that train one model, as one of them sees it, on a `wire` to the others.
 
     The loop calls `wrap` once, `share` at the start of every epoch, `after_step` after every change of the weights and
-    `agree` before the next step, `finish` at the end; every worker calls them equally often.
+    `agree` before the next step, `finish` at the end; every worker calls them equally often. What a worker's next steps
+    depend on beside its model is its `state`, which is taken when all have agreed to keep theirs.
     """
 
     whole: ClassVar[bool] = True  # whether every worker holds all weights, as `train.loop.fit` needs
 
-    rank: int
-    size: int
+    wire: Wire
 
     @abstractmethod
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -29,63 +46,64 @@ class Team(ABC):
         All workers start from the weights of the first.
         """
 
-    @abstractmethod
-    def share(self, order: Tensor) -> Tensor:
-        """The rows of this worker out of `order` (N,), equally many for every worker."""
-
-    @abstractmethod
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Do what is due after `step` changes of the weights, such as averaging them."""
+        """Do what is due after `step` changes of the weights, such as averaging them; as a rule nothing is."""
+        del model, step
 
-    @abstractmethod
     def finish(self, model: nn.Module) -> None:
-        """Come to the same weights after the last step, if they are not the same already."""
+        """Come to the same weights after the last step, where they are not the same already."""
+        del model
 
-    @abstractmethod
-    def agree(self, *, going: bool) -> bool:
-        """Whether all go on: False for all as soon as one stops."""
+    def agree(self, *, going: bool, keep: bool = False) -> Word:
+        """What all do, asked at every step: stop if one is not going on, else keep their states if one wants to."""
+        return Word(self.wire.least(wish(going=going, keep=keep)))
 
-    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What the next steps of this worker depend on, beside the model; nothing, as a rule."""
+        return {}
+
+    def restore(self, state: dict[str, Any], model: nn.Module) -> None:
+        """Go on, with the wrapped `model` as it was then, from what `state` returned; without `own` from another's."""
+        del state, model
+
+    def share(self, order: Tensor) -> Tensor:
+        """The rows of this worker out of `order` (N,), equally many for every worker.
+
+        They are every n-th row from the rank on, so that the batches of all workers together are those of one that
+        works alone; rows that would make the shares uneven are left out.
+        """
+        whole = len(order) - len(order) % self.size
+        return order[:whole][self.rank :: self.size]
+
     def mean(self, value: float) -> float:
-        """The mean of a number over all workers."""
+        """The mean of a number over all workers, in double precision."""
+        import torch
+
+        return float(self.wire.mean(torch.tensor(value, dtype=torch.float64)))
 
     @property
-    @abstractmethod
+    def rank(self) -> int:
+        """Which worker this is."""
+        return self.wire.rank
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return self.wire.size
+
+    @property
     def wire_byte(self) -> float:
         """Bytes that this worker has sent so far, measured."""
+        return self.wire.sent_byte
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Alone(Team):
     """A team of one: nothing is shared and nothing is sent."""
 
-    rank: int = 0
-    size: int = 1
+    wire: Wire = field(default_factory=Wire)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model itself."""
         return model
-
-    def share(self, order: Tensor) -> Tensor:
-        """All rows."""
-        return order
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        """Nothing."""
-
-    def finish(self, model: nn.Module) -> None:
-        """Nothing."""
-
-    def agree(self, *, going: bool) -> bool:
-        """As this one wants."""
-        return going
-
-    def mean(self, value: float) -> float:
-        """The number itself."""
-        return value
-
-    @property
-    def wire_byte(self) -> float:
-        """Nothing."""
-        return 0.0

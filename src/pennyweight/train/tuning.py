@@ -46,7 +46,7 @@ def tuning(train: TrainSpec, epochs: float) -> TrainSpec:
     they were better at every width tried.
     """
     peak = train.lr * (_PEAK if train.schedule == "constant" else 1.0)
-    return replace(train, epochs=epochs, schedule="onecycle", lr=peak, patience=None, small=0.0, pace=0.0)
+    return replace(train, epochs=epochs, schedule="onecycle", lr=peak, patience=None, small=0.0, pace=0.0, teacher="")
 
 
 def tuned(spec: Spec, epochs: float) -> Spec:

@@ -19,6 +19,7 @@ from pennyweight.store.generations import Generations
 from pennyweight.training.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pennyweight.core import Job
@@ -87,8 +88,23 @@ class Folder:
 
     @property
     def states(self) -> Generations:
-        """The last good states."""
-        return Generations(self.path / _STATES)
+        """The last good states, those of the first worker if there are several."""
+        return self.states_of(0)
+
+    def states_of(self, worker: int) -> Generations:
+        """The last good states of one worker."""
+        return Generations(self.path / (f"{_STATES}-{worker}" if worker else _STATES))
+
+    def found(self, worker: int) -> dict[str, bytes] | None:
+        """The state that a worker goes on from, None to begin anew.
+
+        It is its own at the step of the first worker's newest; where it has none of that step, the first worker's.
+        """
+        first = self.states.latest()
+        if first is None or not worker:
+            return first
+        step = step_of(first)
+        return next((own for own in self.states_of(worker).sound() if step_of(own) == step), first)
 
     def end(self, outcome: Outcome) -> None:
         """Keep what came out."""
@@ -122,6 +138,16 @@ class Folder:
             if point["step"] <= upto:
                 found[point["step"]] = point["mean"], point["se"]
         return found
+
+
+def step_of(files: Mapping[str, bytes] | None) -> int:
+    """The step that a kept state is at; 0 without one."""
+    from pennyweight.train.checkpoint import decode
+
+    if files is None:
+        return 0
+    step: int = decode(files)["state"]["passes"]["step"]
+    return step
 
 
 def _root(shop: Shop) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pennyweight import backends, evals
 from pennyweight.control.earlier import note_of
 from pennyweight.core import Cost, Form, Slack
+from pennyweight.cost.activations import training_byte
 from pennyweight.cost.meter import meter
 from pennyweight.cost.price import price
 from pennyweight.engine import Shop
@@ -20,10 +21,11 @@ from pennyweight.train.server.order import check as check_served
 from pennyweight.train.server.order import is_asynchronous
 from pennyweight.train.team import Alone
 from pennyweight.training.finishing import finished
-from pennyweight.training.folder import Asked, Folder
+from pennyweight.training.folder import Asked, Folder, step_of
 from pennyweight.training.outcome import Outcome
 from pennyweight.training.receipts import Receipts
 from pennyweight.training.watching import Watching
+from pennyweight.units import si
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -63,6 +65,7 @@ def begin(job: Job, training: Training, shop: Shop) -> Folder:
             f"The model of {job.name} is fitted in one go.", "use pennyweight optimize, which trains it too."
         )
     (check_served if is_asynchronous(job.spec.train.team) else check_team)(job.spec.train)
+    check_memory(job)
     settings, limits = job.spec.train, job.limits
     asked = Asked(
         job.name, job.fingerprint, settings, job.floor, training.seed, limits.usd, limits.wall_s, training.cure
@@ -75,6 +78,16 @@ def check_team(settings: TrainSpec) -> None:
     from pennyweight.train.distributed.join import check
 
     check(settings.team)
+
+
+def check_memory(job: Job) -> None:
+    """Refuse a training that takes more memory on paper than the job's limit."""
+    limit, taken = job.limits.memory_byte, training_byte(job.spec)
+    if limit is not None and taken > limit:
+        raise BadInputError(
+            f"Training takes about {si(taken, 'B')} of memory, and the limit is {si(limit, 'B')}.",
+            "use a smaller batch, or compute activations anew (--recompute), or raise the limit.",
+        )
 
 
 def train_job(job: Job, training: Training | None = None, *, shop: Shop | None = None) -> Outcome:
@@ -113,8 +126,8 @@ class _Run:
         self.folder, self.shop = receipts.folder, receipts.shop
         self.backend = backends.load(job.backend)
         self.work: Work = self.backend.open(job, seed=self.folder.asked.seed)
-        self.found = self.folder.states.latest()
-        self.watching = Watching(receipts, self.score, _step(self.found))
+        self.found = self.folder.found(team.rank)
+        self.watching = Watching(receipts, self.score, step_of(self.found))
 
     def go(self) -> Outcome:
         """Train, judge the result and finish it."""
@@ -148,9 +161,7 @@ class _Run:
             judge=Judge(self.watching.judge, self.training.judge_s) if first else None,
             team=self.team,
             clock=self.receipts.clock,
-            checkpoints=Checkpoints(
-                self._keep if first else _leave, self.found, self.training.keep_s, of=asked.fingerprint
-            ),
+            checkpoints=Checkpoints(self._keep, self.found, self.training.keep_s, of=asked.fingerprint),
         )
         if asked.cure:
             return self._nursed(replace(how, checkpoints=None))
@@ -176,7 +187,7 @@ class _Run:
     def _keep(self, files: dict[str, bytes]) -> None:
         """Keep a state; a disk that is full is said, and the state before stays."""
         try:
-            self.folder.states.put(files)
+            self.folder.states_of(self.team.rank).put(files)
         except StorageError as error:
             self.receipts.decide("no checkpoint", f"{error.problem} The state before is still there.")
         self.receipts.flush()
@@ -185,7 +196,7 @@ class _Run:
         watching = self.watching
         points = tuple((float(step), *watching.points[step]) for step in sorted(watching.points))
         why = watching.why or "All steps were taken."
-        steps = _step(self.folder.states.latest()) or watching.step
+        steps = step_of(self.folder.states.latest()) or watching.step
         outcome = Outcome(
             self.folder.name,
             self.job.name,
@@ -216,17 +227,3 @@ def _advice(job: Job, score: Score, name: str, *, interrupted: bool, done: bool)
         more = "allow more epochs or another schedule" if done else "allow a larger budget"
         return f"The floor is not surely kept: {more}, or ask for less."
     return "Make it cheaper to serve, and certify it, with: pennyweight optimize."
-
-
-def _step(files: dict[str, bytes] | None) -> int:
-    """The step that a kept state is at."""
-    from pennyweight.train.checkpoint import decode
-
-    if files is None:
-        return 0
-    step: int = decode(files)["state"]["passes"]["step"]
-    return step
-
-
-def _leave(_files: Any) -> None:
-    """Keep nothing: the first worker does."""

@@ -4,7 +4,7 @@ import torch.distributed as dist
 
 from pennyweight.train.distributed.exchange import Feedback, Vector
 from pennyweight.train.distributed.naming import exchange
-from pennyweight.train.distributed.wire import Wire
+from pennyweight.train.wire import Wire
 
 SHAPES = ((40, 30), (40,), (20, 10, 3, 3))
 COUNT = 40 * 30 + 40 + 20 * 90

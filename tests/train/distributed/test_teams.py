@@ -192,7 +192,6 @@ import json, os, pathlib, sys, time
 import torch
 from pennyweight.core import TeamSpec
 from pennyweight.train.distributed.join import joined
-from pennyweight.train.distributed.each import share_of
 
 path = pathlib.Path(sys.argv[1])
 kept, told = path / "kept.pt", path / "told.jsonl"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, final
+from math import prod
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from pennyweight.train.distributed.exchange import Feedback, Vector
 from pennyweight.train.distributed.naming import exchange
+from pennyweight.train.distributed.residue import give_back, residue
 from pennyweight.train.team import Team
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pennyweight.train.distributed.wire import Wire
+    from pennyweight.train.wire import Wire
 
 _BUCKET_MB = 25
 _DIGEST_BYTE = 8
@@ -27,89 +31,94 @@ class Each(Team):
     `compress` names the compressor of the gradients. Running statistics (batch norm) stay each worker's own.
     """
 
-    wire: Wire
     compress: str = ""
-    hook: Hook = field(init=False)
+    feedback: Feedback = field(init=False)
 
     def __post_init__(self) -> None:
-        self.hook = Hook(self.wire, self.compress)
+        self.feedback = Feedback(exchange(self.compress))
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model in PyTorch's DDP, from the first worker's weights."""
         from torch.nn.parallel import DistributedDataParallel
 
         same_weights(model, self.wire)
-        # Weights are sent above, where they are counted.
-        wrapped = DistributedDataParallel(
-            model, init_sync=False, broadcast_buffers=False, bucket_cap_mb=_BUCKET_MB, gradient_as_bucket_view=True
-        )
+        # Weights are sent above, where they are counted. What is to replace `broadcast_buffers` cannot do this yet.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            wrapped = DistributedDataParallel(
+                model, init_sync=False, broadcast_buffers=False, bucket_cap_mb=_BUCKET_MB, gradient_as_bucket_view=True
+            )
+        places = {id(each): place for place, each in enumerate(model.parameters())}
+        hook = Hook(self.wire, self.feedback if self.compress else None, places)
         # DDP reads the annotations of a hook and wants its own types there, or none.
-        wrapped.register_comm_hook(self.hook, lambda state, bucket: state.answer(bucket))
+        wrapped.register_comm_hook(hook, lambda state, bucket: state.answer(bucket))
         return wrapped
 
-    def share(self, order: Tensor) -> Tensor:
-        """Every n-th row, so that the batches of all workers together are those of one that works alone."""
-        return share_of(order, self.wire)
+    def state(self) -> dict[str, Any]:
+        """What the compressor has not told yet."""
+        return {"own": residue(self.feedback)} if self.compress else {}
 
-    def after_step(self, model: nn.Module, step: int) -> None:
-        """Nothing: the backward pass has agreed."""
+    def restore(self, state: dict[str, Any], model: nn.Module) -> None:
+        """Tell it later."""
+        del model
+        if "own" in state:
+            give_back(self.feedback, state["own"])
 
-    def finish(self, model: nn.Module) -> None:
-        """Nothing: the weights are the same after every step."""
 
-    def agree(self, *, going: bool) -> bool:
-        """Whether all go on, asked at every step."""
-        return bool(self.wire.least(int(going)))
+class Portion(NamedTuple):
+    """A bucket of gradients (N,) that waits for the others: its parameters' places in the model, their shapes."""
 
-    def mean(self, value: float) -> float:
-        """The mean over all workers, in double precision."""
-        return mean_of(value, self.wire)
-
-    @property
-    def rank(self) -> int:  # type: ignore[override]
-        """Which worker this is."""
-        return self.wire.rank
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        """How many workers there are."""
-        return self.wire.size
-
-    @property
-    def wire_byte(self) -> float:
-        """Bytes handed to collectives."""
-        return self.wire.sent_byte
+    gradient: Tensor
+    places: list[int]
+    shapes: list[tuple[int, ...]]
+    done: Any
 
 
 @final
 @dataclass(slots=True)
 class Hook:
-    """A DDP communication hook: the mean gradient of a bucket, compressed with error feedback.
+    """A DDP communication hook: mean gradients, compressed with error feedback if a `feedback` is given.
 
-    DDP may arrange its buckets anew after the first step; a bucket of other parameters starts with no error.
+    DDP arranges its buckets anew after the first step of every visit to a training. So what is compressed waits for the
+    last bucket and is one vector, in the order of the model's parameters (`places`, by their identity).
     """
 
     wire: Wire
-    compress: str
-    met: dict[tuple[int, ...], Feedback] = field(default_factory=dict, init=False)
+    feedback: Feedback | None
+    places: dict[int, int]
+    waiting: list[Portion] = field(default_factory=list, init=False)
 
     def answer(self, bucket: Any) -> Any:
         """The future of the bucket's mean gradient."""
         from torch.futures import Future
 
         done: Any = Future()
-        done.set_result(self.mean(bucket.buffer(), bucket.parameters()))
+        if self.feedback is None:
+            done.set_result(self.wire.mean(bucket.buffer()))
+            return done
+        parameters = bucket.parameters()
+        places, shapes = [self.places[id(each)] for each in parameters], [tuple(each.shape) for each in parameters]
+        self.waiting.append(Portion(bucket.buffer(), places, shapes, done))
+        if bucket.is_last():
+            self._settle(self.feedback)
         return done
 
-    def mean(self, gradient: Tensor, parameters: list[Tensor]) -> Tensor:
-        """The mean over all workers of a `gradient` (N,) that lies in the bucket of these `parameters`."""
-        if not self.compress:
-            return self.wire.mean(gradient)
-        key = tuple(id(each) for each in parameters)
-        if key not in self.met:
-            self.met[key] = Feedback(exchange(self.compress))
-        shapes = tuple(tuple(each.shape) for each in parameters)
-        return self.met[key].mean(Vector(gradient, shapes), self.wire)
+    def _settle(self, feedback: Feedback) -> None:
+        """Take the mean of all buckets at once, and give each its part."""
+        import torch
+
+        parts = [
+            each
+            for one in self.waiting
+            for each in zip(one.places, one.shapes, one.gradient.split(list(map(prod, one.shapes))), strict=True)
+        ]
+        parts.sort(key=itemgetter(0))
+        shapes = tuple(shape for _, shape, _ in parts)
+        mean = feedback.mean(Vector(torch.cat([part for _, _, part in parts]), shapes), self.wire)
+        means = dict(zip((place for place, _, _ in parts), mean.split(list(map(prod, shapes))), strict=True))
+        for one in self.waiting:
+            one.done.set_result(torch.cat([means[place] for place in one.places]))
+        self.waiting.clear()
 
 
 def same_weights(model: nn.Module, wire: Wire) -> None:
@@ -124,16 +133,3 @@ def same_weights(model: nn.Module, wire: Wire) -> None:
     with torch.no_grad():
         for each in state:
             wire.of_first(each)
-
-
-def share_of(order: Tensor, wire: Wire) -> Tensor:
-    """Every n-th row of `order` (N,) from the rank on; rows that would make the shares uneven are left out."""
-    whole = len(order) - len(order) % wire.size
-    return order[:whole][wire.rank :: wire.size]
-
-
-def mean_of(value: float, wire: Wire) -> float:
-    """The mean over all workers of a number."""
-    import torch
-
-    return float(wire.mean(torch.tensor(value, dtype=torch.float64)))

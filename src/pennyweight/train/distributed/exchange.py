@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pennyweight.train.distributed.codec import Codec
-    from pennyweight.train.distributed.wire import Wire
+    from pennyweight.train.wire import Wire
 
 Shapes = tuple[tuple[int, ...], ...]
 

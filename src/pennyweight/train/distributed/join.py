@@ -14,8 +14,8 @@ from pennyweight.train.distributed.each import Each
 from pennyweight.train.distributed.naming import exchange
 from pennyweight.train.distributed.rounds import Outer, Rounds
 from pennyweight.train.distributed.sharded import Sharded
-from pennyweight.train.distributed.wire import Wire
 from pennyweight.train.team import Alone, Team
+from pennyweight.train.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,7 +53,7 @@ def joined(spec: TeamSpec) -> Generator[Team]:
         yield team(spec, Wire(rank, size))
         dist.barrier()  # a group that one leaves while another still talks ends in an abort now and then
     except RuntimeError as error:  # what torch raises where a collective fails has no type of its own
-        if not _LOST.search(str(error)):
+        if not is_loss(error):
             raise
         raise LostError(
             f"Worker {rank} of {size} has lost another: {str(error).splitlines()[0]}.",
@@ -63,6 +63,11 @@ def joined(spec: TeamSpec) -> Generator[Team]:
         over.set()
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def is_loss(error: RuntimeError) -> bool:
+    """Whether a collective failed because another worker is gone."""
+    return bool(_LOST.search(str(error)))
 
 
 def check(spec: TeamSpec) -> None:

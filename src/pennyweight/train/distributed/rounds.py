@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
-from pennyweight.train.distributed.each import mean_of, same_weights, share_of
+from pennyweight.train.distributed.each import same_weights
 from pennyweight.train.distributed.exchange import Feedback, Vector
 from pennyweight.train.distributed.naming import exchange
-from pennyweight.train.team import Team
+from pennyweight.train.distributed.residue import give_back, residue
+from pennyweight.train.team import Team, Word, wish
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from pennyweight.train.distributed.wire import Wire
 
 
 @final
@@ -39,14 +38,13 @@ class Rounds(Team):
     two rounds a worker that wants to stop goes on, since the others cannot hear it.
     """
 
-    wire: Wire
     outer: Outer
     compress: str = ""
     feedback: Feedback = field(init=False)
     start: Tensor | None = field(default=None, init=False)
     speed: Tensor | None = field(default=None, init=False)
     met: bool = field(default=False, init=False)
-    content: bool = field(default=True, init=False)
+    wish: Word = field(default=Word.GO, init=False)
 
     def __post_init__(self) -> None:
         self.feedback = Feedback(exchange(self.compress))
@@ -56,10 +54,6 @@ class Rounds(Team):
         same_weights(model, self.wire)
         self.start = _flat(model)
         return model
-
-    def share(self, order: Tensor) -> Tensor:
-        """Every n-th row."""
-        return share_of(order, self.wire)
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """At the end of a round, move all to the same weights."""
@@ -73,31 +67,23 @@ class Rounds(Team):
             self._meet(model)
             self.met = True
 
-    def agree(self, *, going: bool) -> bool:
-        """Whether all go on, asked at the end of a round; until then all do."""
-        self.content = self.content and going
+    def agree(self, *, going: bool, keep: bool = False) -> Word:
+        """What all do, asked at the end of a round; until then all go on."""
+        self.wish = min(self.wish, wish(going=going, keep=keep))
         if not self.met:
-            return True
-        return bool(self.wire.least(int(self.content)))
+            return Word.GO
+        least, self.wish = self.wire.least(self.wish), Word.GO
+        return Word(least)
 
-    def mean(self, value: float) -> float:
-        """The mean over all workers, in double precision."""
-        return mean_of(value, self.wire)
+    def state(self) -> dict[str, Any]:
+        """The outer momentum, which all share, and what this worker has not told yet."""
+        return {"speed": self.speed, "met": self.met, "own": residue(self.feedback)}
 
-    @property
-    def rank(self) -> int:  # type: ignore[override]
-        """Which worker this is."""
-        return self.wire.rank
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        """How many workers there are."""
-        return self.wire.size
-
-    @property
-    def wire_byte(self) -> float:
-        """Bytes handed to collectives."""
-        return self.wire.sent_byte
+    def restore(self, state: dict[str, Any], model: nn.Module) -> None:
+        """Go on from the weights at which all have met."""
+        self.start, self.speed, self.met = _flat(model), state["speed"], state["met"]
+        if "own" in state:
+            give_back(self.feedback, state["own"])
 
     def _meet(self, model: nn.Module) -> None:
         import torch

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from pennyweight.train.distributed.each import mean_of, same_weights, share_of
+from pennyweight.train.distributed.each import same_weights
 from pennyweight.train.team import Team
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from pennyweight.train.distributed.wire import Wire
 
 
 @final
@@ -21,11 +19,10 @@ class Sharded(Team):
 
     The optimiser must be made after `wrap`, of the parameters that are then in the model. Weights are gathered in the
     forward pass and gradients scattered in the backward pass: the bytes of synchronous training, a share of its memory.
+    In the end they stay in shards; `whole` gathers them.
     """
 
     whole: ClassVar[bool] = False
-
-    wire: Wire
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model itself, its parameters turned into shards, from the first worker's weights."""
@@ -40,39 +37,6 @@ class Sharded(Team):
         model.register_forward_pre_hook(lambda *_: self._count(byte))
         model.register_full_backward_hook(lambda *_: self._count(byte))
         return model
-
-    def share(self, order: Tensor) -> Tensor:
-        """Every n-th row."""
-        return share_of(order, self.wire)
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        """Nothing: the backward pass has agreed."""
-
-    def finish(self, model: nn.Module) -> None:
-        """Nothing: the weights stay in shards; `state_dict` of PyTorch's distributed checkpoints gathers them."""
-
-    def agree(self, *, going: bool) -> bool:
-        """Whether all go on, asked at every step."""
-        return bool(self.wire.least(int(going)))
-
-    def mean(self, value: float) -> float:
-        """The mean over all workers, in double precision."""
-        return mean_of(value, self.wire)
-
-    @property
-    def rank(self) -> int:  # type: ignore[override]
-        """Which worker this is."""
-        return self.wire.rank
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        """How many workers there are."""
-        return self.wire.size
-
-    @property
-    def wire_byte(self) -> float:
-        """Bytes of the gathers and scatters that FSDP2 does, and of our own collectives."""
-        return self.wire.sent_byte
 
     def _count(self, byte: int) -> Any:
         self.wire.sent_byte += (self.wire.size - 1) / self.wire.size * byte

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 @final
 @dataclass(slots=True)
 class Wire:
-    """The `rank`-th of `size` workers on the default process group, which must be open.
+    """The `rank`-th of `size` workers on the default process group, which must be open; one that is alone needs none.
 
     `sent_byte` is what this worker has handed to collectives for others: of B bytes, a ring all-reduce sends
     2(n - 1)/n · B (Patarasuk and Yuan, 2009), a scatter or a gather of a part to each other worker that part. Headers
     of the transport are not in it. `messages` is how many times, one after the other, this worker has sent to another.
     """
 
-    rank: int
-    size: int
+    rank: int = 0
+    size: int = 1
     sent_byte: float = field(default=0.0, init=False)
     messages: int = field(default=0, init=False)
 
@@ -30,6 +30,8 @@ class Wire:
         """The mean over all workers of `x` (any shape), in place; adds up in the precision of `x`."""
         import torch.distributed as dist
 
+        if self.size == 1:
+            return x
         dist.all_reduce(x)
         self.count_reduce(x.numel() * x.element_size())
         return x.div_(self.size)
@@ -39,6 +41,8 @@ class Wire:
         import torch
         import torch.distributed as dist
 
+        if self.size == 1:
+            return number
         x = torch.tensor([number], dtype=torch.uint8)
         dist.all_reduce(x, op=dist.ReduceOp.MIN)
         self.count_reduce(1)
@@ -48,6 +52,8 @@ class Wire:
         """`x` of the first worker, in place."""
         import torch.distributed as dist
 
+        if self.size == 1:
+            return x
         dist.broadcast(x, src=0)
         if self.rank == 0:
             self.messages += self.size - 1
@@ -59,6 +65,8 @@ class Wire:
         import torch
         import torch.distributed as dist
 
+        if self.size == 1:
+            return tuple(parts)
         lengths = torch.tensor([len(part) for part in parts], dtype=torch.int32)
         theirs = torch.empty_like(lengths)
         dist.all_to_all_single(theirs, lengths)
