@@ -1,6 +1,6 @@
 """Gradient compression: bytes on the wire to equal validation loss, beside no compression and PyTorch's own PowerSGD.
 
-    python -m bench.compress_gradients [--quick] [--seeds N] [--workers 2 4] [--data DIR]
+    python -m bench.compress_gradients [--quick] [--seeds N] [--workers 2 4] [--only NAME …] [--keep FILE] [--data DIR]
 
 DIR holds vision/mnist.npz and text/tinyshakespeare.txt. Two recipes: the network of recipes/mnist_cnn.py (Adam,
 batches of 128) and a character GPT of 4 layers, width 128 and context 64 (AdamW, batches of 12), each batch shared
@@ -11,6 +11,7 @@ that the loss is taken on are held back from training and are not the test rows.
 
 Seconds to equal loss on slower links are simulated: measured CPU seconds of one worker, plus its bytes over the link,
 plus 50 µs for each message of a collective. All contenders run in turn on the same machine with one thread a worker.
+All of it takes hours; with `--keep`, what was run is kept in FILE, a line each, and a later call goes on from there.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ def main() -> None:
     seeds = 1 if args.quick else args.seeds
     steps = QUICK_STEPS if args.quick else STEPS
     workers = args.workers or ((2,) if args.quick else (2, 4))
-    names = QUICK if args.quick else tuple(CONTENDERS)
+    names = QUICK if args.quick else (NONE, *(name for name in args.only or CONTENDERS if name != NONE))
+    kept = Kept(args.keep)
     figures: dict[str, float] = {}
     for recipe in RECIPES:
         for size in workers:
             trials = [Trial(recipe, size, steps[recipe], str(args.data), seed) for seed in range(seeds)]
-            figures.update(judged(recipe, size, race(trials, names)))
+            figures.update(judged(recipe, size, race(trials, names, kept)))
     for key in ("bytes_ratio_vs_none", "bytes_ratio_vs_powersgd"):
         figures[key] = min(value for name, value in figures.items() if name.startswith(key + "_"))
     emit("compress_gradients", figures, seeds)
@@ -99,16 +101,36 @@ class Told:
     loopback_byte: float
 
 
-def race(trials: Sequence[Trial], names: Sequence[str]) -> dict[str, list[Told]]:
+@dataclass(frozen=True)
+class Kept:
+    """What was run before, in a file of lines (trial, name, what the first worker saw, bytes on the loopback)."""
+
+    path: Path | None
+
+    def run(self, trial: Trial, name: str, target: float = 0.0) -> tuple[list[Look], float]:
+        """The kept run of a contender, or a new one, kept from now on."""
+        asked = [asdict(trial) | {"data": ""}, name, target]
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path and self.path.exists() else ():
+            *of, looks, byte = json.loads(line)
+            if of == asked:
+                return [Look(**each) for each in looks], byte
+        looks, byte = run(trial, CONTENDERS[name], target)
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([*asked, [asdict(each) for each in looks], byte]) + "\n")
+        return looks, byte
+
+
+def race(trials: Sequence[Trial], names: Sequence[str], kept: Kept) -> dict[str, list[Told]]:
     """Every contender in every trial, in turn; the last loss of the control sets the target of all, its own as well."""
     runs: dict[str, list[Told]] = {name: [] for name in names}
     for trial in trials:
-        looks, byte = run(trial, CONTENDERS[NONE])
+        looks, byte = kept.run(trial, NONE)
         target = SLACK * looks[-1].loss
         runs[NONE].append(told(looks, target, byte))
         for name in names:
             if name != NONE:
-                looks, byte = run(trial, CONTENDERS[name], target)
+                looks, byte = kept.run(trial, name, target)
                 runs[name].append(told(looks, target, byte))
             _say(trial, name, runs[name][-1], target)
     return runs
@@ -215,6 +237,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one seed, two workers, fewer steps and contenders")
     parser.add_argument("--seeds", type=int, default=5, help="how often everything is run")
     parser.add_argument("--workers", type=int, nargs="+", help="how many processes (default: 2 and 4)")
+    parser.add_argument("--only", nargs="+", choices=tuple(CONTENDERS), help="these contenders (default: all)")
+    parser.add_argument("--keep", type=Path, help="a file of what was run before, added to and gone on from")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of vision/ and text/")
     return parser.parse_args()
 

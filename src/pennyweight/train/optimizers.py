@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.errors import UnknownNameError
+from pennyweight.train.uncompiled import uncompiled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +26,7 @@ def optimizers(model: nn.Module, settings: TrainSpec) -> list[Optimizer]:
 
     if settings.optimizer not in OPTIMIZERS:
         raise UnknownNameError.of("optimizer", settings.optimizer, OPTIMIZERS)
+    uncompiled()
     weights = [each for each in model.parameters() if each.requires_grad]
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":

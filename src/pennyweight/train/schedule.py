@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.train.optimizers import optimizers
+from pennyweight.train.uncompiled import step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ class Stepper:
     def step(self) -> None:
         """Change the weights once, then the learning rate."""
         for each in self.optimizers:
-            each.step()
+            step(each)
         self.advance()
 
     def advance(self) -> None:
