@@ -46,7 +46,7 @@ TARGET = 0.2
 RATES = (1e-3, 2e-3, 4e-3)
 RATE = 2e-3
 CORRECTIONS = ("compensated", "scaled", "none")
-KILL_EPOCHS, QUICK_EPOCHS = 80, 30
+KILL_EPOCHS, QUICK_EPOCHS = 40, 30
 
 
 def main() -> None:
