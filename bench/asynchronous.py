@@ -1,6 +1,6 @@
 """Asynchronous against synchronous training with one of four workers four times slower, and with a worker killed.
 
-    python -m bench.asynchronous [--quick] [--seeds N]
+    python -m bench.asynchronous [--quick] [--seeds N] [--part slow|killed]
 
 A small network on scikit-learn's digits. Every worker is held up by sleep at every step, 40 ms or 160 ms, as one that
 computes on a slow machine would be, so that two cores are enough to see what four machines would do. Synchronous: four
@@ -38,6 +38,8 @@ from pennyweight.train.server.order import Serving
 from pennyweight.train.server.run import Aside, train_served
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pennyweight.train.how import Progress
 
 WORKERS, STALENESS = 4, 8
@@ -55,9 +57,16 @@ def main() -> None:
         synchronous_worker(json.loads(args.worker))
         return
     seeds = 1 if args.quick else args.seeds
-    rates = (RATE,) if args.quick else RATES
-    kinds = CORRECTIONS[:1] if args.quick else CORRECTIONS
-    epochs = QUICK_EPOCHS if args.quick else KILL_EPOCHS
+    figures: dict[str, float] = {}
+    if args.part in {"slow", "all"}:
+        figures |= slow(seeds, (RATE,) if args.quick else RATES, CORRECTIONS[:1] if args.quick else CORRECTIONS)
+    if args.part in {"killed", "all"}:
+        figures |= killed(seeds, QUICK_EPOCHS if args.quick else KILL_EPOCHS)
+    emit("asynchronous", figures, seeds)
+
+
+def slow(seeds: int, rates: Sequence[float], kinds: Sequence[str]) -> dict[str, float]:
+    """Seconds to the target with one slow worker, those who wait for it at their best rate."""
     seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
         for rate in rates:
@@ -73,7 +82,7 @@ def main() -> None:
     for kind in kinds:
         ours = median(seconds[f"asynchronous, {kind}"])
         figures |= {f"async_{kind}_s": ours, f"time_ratio_vs_sync_{kind}": best / ours}
-    emit("asynchronous", {**figures, **killed(seeds, epochs)}, seeds)
+    return figures
 
 
 @dataclass(frozen=True)
@@ -288,6 +297,7 @@ def _reached(found: list[tuple[float, float]], what: str) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, in under two minutes")
+    parser.add_argument("--part", choices=("slow", "killed", "all"), default="all", help="only this part")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
