@@ -23,6 +23,19 @@ def test_clients_train_together_and_what_cannot_be_asked_for_is_said(tmp_path):
     assert "takes no --workers" in err
 
 
+def test_clients_send_fewer_bytes_when_asked_to(tmp_path):
+    words = ("train", DIGITS, "--clients", "4", "--rounds", "3", "--epochs", "1", "--json")
+    byte = []
+    for packed in ((), ("--compress", "int8")):
+        code, out, err = call(tmp_path, *words, *packed)
+        assert code == 0, err
+        byte.append(json.loads(out)["rounds"][-1]["up_byte"])
+    assert byte[1] < byte[0] / 3
+    code, _, err = call(tmp_path, *words, "--compress", "int8", "--secure")
+    assert code == 2
+    assert "leave out secure or compress" in err
+
+
 def test_workers_that_do_not_wait_are_paid_for_too(tmp_path):
     (tmp_path / "halves.py").write_text(RECIPE.replace("EPOCHS", "2"))
     code, out, err = call(tmp_path, "train", "halves.py", "--workers", "2", "--sync", "async:4", "--json")

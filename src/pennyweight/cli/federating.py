@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import say, say_json, say_table
@@ -29,15 +29,15 @@ class Circle:
     alpha: float | None
     secure: bool
     dp: str | None
+    compress: str = ""
 
     def spec(self, local: TrainSpec) -> FederatedSpec:
         """How the federated training goes; raises `BadInputError` for what cannot be."""
         from pennyweight.train.federated import FederatedSpec, Privacy
 
         privacy = Privacy.parse(self.dp) if self.dp else None
-        return FederatedSpec(
-            self.clients, self.rounds, self.rule, self.alpha, secure=self.secure, privacy=privacy, local=local
-        )
+        how = {"secure": self.secure, "privacy": privacy, "compress": self.compress, "local": local}
+        return FederatedSpec(self.clients, self.rounds, self.rule, self.alpha, **how)
 
 
 def carry_out(order: Order, circle: Circle, *, json: bool) -> None:
@@ -49,7 +49,8 @@ def carry_out(order: Order, circle: Circle, *, json: bool) -> None:
     order.check()
     _check(order)
     job = order.job()
-    spec = circle.spec(job.spec.train)
+    local = job.spec.train
+    spec = circle.spec(replace(local, team=replace(local.team, compress="")))
     shop = Shop.at(prices=order.prices)
     done = train_federated(job, spec, _say, seed=order.seed, shop=shop)
     save(shop.artifacts.get(done.artifact), order.out)
@@ -64,7 +65,7 @@ def _check(order: Order) -> None:
     typed: dict[str, object] = {
         "--resume": order.resume,
         "--floor": order.floor,
-        "--workers, --sync, --compress": order.team,
+        "--workers, --sync": {name for name in order.team if name != "compress"},
     }
     typed |= {"--report": order.report, "--ema, --clip": order.regular}
     typed |= {"--" + name: True for name in order.settings if name not in _LOCAL}

@@ -34,11 +34,13 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     clip: Annotated[float | None, typer.Option(help="The longest gradient.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train together.", min=1)] = None,
     sync: Annotated[str | None, typer.Option(help="How workers agree: each, local:8, diloco:16, async:8 …")] = None,
-    compress: Annotated[str | None, typer.Option(help="How gradients are packed, such as powersgd:2.")] = None,
+    compress: Annotated[str | None, typer.Option(help="How gradients or updates are packed, such as int8.")] = None,
     cure: Annotated[bool, typer.Option("--cure", help="Cure what ails the training; see the docs on health.")] = False,
     clients: Annotated[int | None, typer.Option(help="Train on data that stays with so many clients.", min=2)] = None,
     rounds: Annotated[int, typer.Option(help="With --clients: how often they all train.", min=1)] = 20,
-    rule: Annotated[str, typer.Option(help="With --clients: fedavg, fedprox:0.1 or fedadam:0.03.")] = "fedavg",
+    rule: Annotated[
+        str, typer.Option(help="With --clients: fedavg, fedavgm:0.9, fedprox:0.1, fedadam:0.03.")
+    ] = "fedavg",
     alpha: Annotated[
         float | None, typer.Option(help="With --clients: cut the classes unevenly (small is uneven), such as 0.3.")
     ] = None,
@@ -99,4 +101,5 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
         return
     from pennyweight.cli import federating
 
-    federating.carry_out(order, federating.Circle(clients, rounds, rule, alpha, secure, dp), json=json)
+    circle = federating.Circle(clients, rounds, rule, alpha, secure, dp, compress or "")
+    federating.carry_out(order, circle, json=json)
