@@ -78,3 +78,58 @@ def test_what_cannot_be_planned_is_one_sentence_and_the_fix(tmp_path, words, sai
     assert code == 2
     assert said in err
     assert "To fix:" in err
+
+
+def test_both_kinds_of_pools_are_told_and_every_line_of_the_tables_fits_80_columns(tmp_path):
+    words = (*COME[:2], "--prompt", 4000, "--output", 200, *COME[-2:], *SLO, "--on", "h100", "--report", "r.html")
+    code, out, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words, env={"COLUMNS": "80"})
+    assert code == 0, err
+    tables, _, rest = out.partition("The cheapest, with")
+    first, *lines = tables.splitlines()
+    assert first.startswith("Serving")
+    assert max(map(len, lines)) <= 80
+    assert "disaggregated:" in " ".join(lines)
+    assert {line.split()[-1] for line in lines if "$" in line and " ms " in line} == {"1", "2"}
+    assert "DistServe" in rest
+    page = (tmp_path / "r.html").read_text()
+    assert 'pair"' in page
+    assert "disaggregated: one pool reads" in page
+
+
+def test_pools_are_chosen_and_told_as_json(tmp_path):
+    words = ("--rate", 20, "--prompt", 4000, "--output", 200, "--engine", "vllm", *SLO, "--on", "h100", "--json")
+    found = {}
+    for pools in ("aggregated", "disaggregated"):
+        code, out, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words, "--pools", pools)
+        assert code == 0, err
+        found[pools] = json.loads(out)["front"]
+        assert {way["pools"] for way in found[pools]} == {pools}
+    assert all(way["reads"] is None for way in found["aggregated"])
+    for way in found["disaggregated"]:
+        reads = way["reads"]
+        assert reads["replicas"] >= 1
+        assert 0 < reads["busy"] <= 1
+        assert reads["move_s"] > 0
+        assert (reads["machines"] is None) == (reads["accelerator"] == way["accelerator"])
+    code, _, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words, "--pools", "apart")
+    assert code == 2
+    assert "aggregated" in err
+
+
+def test_two_pools_are_written_for_vllm_and_refused_for_others(tmp_path):
+    words = ("--rate", 20, "--prompt", 4000, "--output", 200, *SLO, "--on", "h100", "--pools", "disaggregated")
+    code, _, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words, "--emit", "vllm")
+    assert code == 0, err
+    (file,) = tmp_path.glob("serve-*")
+    assert "kv_producer" in file.read_text()
+    code, _, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words, "--emit", "slurm")
+    assert code == 2
+    assert "--emit vllm" in err
+
+
+def test_a_launch_file_of_one_pool_is_planned_with_one(tmp_path):
+    words = ("--rate", 20, "--prompt", 4000, "--output", 200, *SLO, "--on", "h100", "--no-spot", "--emit", "slurm")
+    code, out, err = call(tmp_path, "plan", "serve", "llama-3-8b", *words)
+    assert code == 0, err
+    assert "slurm files start one pool" in out
+    assert "disaggregated:" not in out

@@ -88,3 +88,21 @@ def test_a_page_is_written_or_nothing(facts, tmp_path):
     (tmp_path / "full").mkdir()
     with pytest.raises(BadInputError):
         write_serving(facts, tmp_path / "full")
+
+
+def test_ways_of_two_pools_are_ringed_and_told():
+    demand = Demand.at_rate(20, 4000, 200)
+    wanted = Wanted(model("llama-3-8b"), 4000, 200, ("vllm",), ("fp8",), pools="disaggregated")
+    plan = plan_serve(wanted, demand, Slo.read("ttft=1s,tpot=20ms"), Market.open(["h100", "l40s", "a100-80gb"]))
+    facts = serving_facts(plan, 9)
+    text = serving_page(facts)
+    front, *_ = charts(text)
+    groups = [each for each in front.children if each.tag == "g"]
+    assert len(groups) == len(facts["front"]) > 1
+    assert all("pair" in each.facts["class"] for each in groups)
+    words = " ".join(Outline(text).words.split())
+    assert "One pool reads prompts and another answers" in words
+    for way in facts["front"]:
+        assert f"prompts are read by {way['reads']['replicas']}" in words
+        if way["reads"]["machines"]:
+            assert way["reads"]["machines"]["instance"] in words

@@ -166,6 +166,9 @@ def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option i
     draft: Annotated[
         str, typer.Option(help="Tokens guessed ahead: accept=0.7,tokens=3, and model=NAME if another model guesses.")
     ] = "",
+    pools: Annotated[
+        str, typer.Option(help="aggregated: one pool reads and answers; disaggregated: one does each; or both.")
+    ] = "both",
     calibration: Calibration = None,
     top: Annotated[int, typer.Option(help="How many ways of the front to show.", min=1)] = 10,
     report: Report = None,
@@ -174,11 +177,12 @@ def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option i
 ) -> None:
     """Find the cheapest engine, machines and layout that serve a model's users as fast as promised.
 
-    Every offer of the price list, engine, split, precision and number of requests at once is considered.
+    Every offer of the price list, engine, split, precision and number of requests at once is considered, with one pool
+    of servers or with one for prompts and one for answers.
     """
     from pennyweight.cli.launching import Told
     from pennyweight.cli.planning_serving import Among, Asked, tell_serving
 
-    among = Among(on or (), engine or (), precision or (), model[1:], spot, cloud, region)
+    among = Among(on or (), engine or (), precision or (), model[1:], spot, cloud, region, pools)
     asked = Asked(slo, trace, rate, prompt, output, prefix_hit, draft)
     tell_serving(model[0], asked, among, Told(report, emit, json, calibration), top)

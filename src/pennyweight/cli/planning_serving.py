@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say, say_json, say_table
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pennyweight.layout.deployments.ahead import Ahead
     from pennyweight.layout.deployments.choices import Wanted
     from pennyweight.layout.deployments.plan import Demand, ServedWay, ServePlan
-    from pennyweight.layout.deployments.rent import Market
+    from pennyweight.layout.deployments.rent import Market, Rent
     from pennyweight.layout.emit import Launch
+    from pennyweight.layout.serving.fleet import Serving
 
 _STARTED = "vllm"  # by launch files
 
@@ -60,7 +61,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """What is looked at, as it was typed; `words` after the model are more accelerators, engines or precisions."""
+    """What is looked at, as it was typed; `words` after the model are more accelerators, engines or precisions.
+
+    `pools` is whether one pool reads and answers, two do, or what is cheaper.
+    """
 
     on: Sequence[str]
     engines: Sequence[str]
@@ -69,6 +73,7 @@ class Among:
     spare: bool | None
     cloud: str | None
     region: str | None
+    pools: str = "both"
 
     def market(self) -> Market:
         """The offers."""
@@ -79,7 +84,7 @@ class Among:
         return Market.open(_apart([*self.on, *more]), spare=self.spare, cloud=self.cloud, region=self.region)
 
     def wanted(self, model: str, demand: Demand, ahead: Ahead, emit: str | None) -> Wanted:
-        """The model, precisions and engines; without any, all of them, or that which launch files start."""
+        """The model, precisions, engines and pools; without any, all of them, or those that launch files start."""
         from pennyweight.cost.hf_config import dims_of
         from pennyweight.layout.deployments.choices import PRECISIONS, Wanted
         from pennyweight.layout.serving.fleet import BYTE, ENGINES
@@ -93,7 +98,18 @@ class Among:
             )
         usual = (_STARTED,) if emit else ENGINES
         precise = precisions or PRECISIONS
-        return Wanted(dims_of(model), demand.prompt, demand.output, engines or usual, precise, ahead)
+        pools = "aggregated" if self.narrowed(emit) else self.pools
+        return Wanted(dims_of(model), demand.prompt, demand.output, engines or usual, precise, ahead, pools)
+
+    def narrowed(self, emit: str | None) -> bool:
+        """Whether one pool alone is looked at because launch files start no more; refused where two are asked for."""
+        from pennyweight.layout.emit import check_pairs, load
+
+        if emit is None or load(emit).pairs:
+            return False
+        if self.pools == "disaggregated":
+            check_pairs(emit)
+        return self.pools == "both"
 
 
 def tell_serving(model: str, asked: Asked, among: Among, told: Told, top: int) -> None:
@@ -112,6 +128,8 @@ def tell_serving(model: str, asked: Asked, among: Among, told: Told, top: int) -
     wanted = among.wanted(model, demand, asked.ahead(), told.emit)
     calibration = calibration_of(told.calibration)
     plan = plan_serve(wanted, demand, slo, among.market(), calibration)
+    if among.narrowed(told.emit):
+        plan = replace(plan, said=(*plan.said, f"{told.emit} files start one pool, so no way has two"))
     launch = launch_file(_launch(plan, plan.cheapest), told.emit) if told.emit and plan.cheapest else None
     facts = serving_facts(plan, top)
     if told.report is not None:
@@ -135,17 +153,17 @@ def _show(plan: ServePlan, top: int) -> None:
     demand, shown = plan.demand, plan.front[:top]
     come = f"{demand.rate_s:.3g} requests a second of {demand.prompt:,.0f} tokens in and {demand.output:,.0f} out"
     say(f"Serving {plan.model.name}: {come} on average; at most {', '.join(map(str, plan.slo.limits))}")
-    heads = ["$/M out", "a month", "per token", "90% interval", "first token", "90% interval", "J/token", "replicas"]
-    rows = [_row(each) for each in shown]
-    say_table("What nothing beats in both dollars and seconds per token", [*heads, "each", "machines"], rows, range(8))
+    heads = ["", "$/M out", "per token", "90%", "first token", "90%", "J/token", "pools"]
+    rows = [[f"{at}", *_row(each)] for at, each in enumerate(shown, start=1)]
+    say_table("What nothing beats in both dollars and seconds per token, with 90% intervals", heads, rows, range(7))
+    where = [[f"{at}", _where(each)] for at, each in enumerate(shown, start=1)]
+    say_table("What runs where", ["", "replicas and machines"], where, (0,))
     best = plan.front[0]
     say(
         f"The cheapest, with 90% intervals: {_span(usd, best.usd_million)} per million tokens of answers, "
         f"{_span(money, best.usd_month)} a month, {_span(_joule, best.joule_token)} per token."
     )
-    say(
-        f"{len(shown)} of {len(plan.front)} ways on the front; {plan.considered:,} ways to run a replica fit in memory."
-    )
+    say(f"{len(shown)} of {len(plan.front)} ways on the front; {plan.considered:,} fit in memory.")
     if shown[0].outside:
         say(f"The cheapest is unlike what was measured: {shown[0].outside}.")
     for line in plan.said:
@@ -154,19 +172,33 @@ def _show(plan: ServePlan, top: int) -> None:
 
 
 def _row(way: ServedWay) -> list[str]:
-    served, offer, pool = way.serving, way.rent.offer, way.serving.decode
-    spread = "".join(f" {name} {n}" for name, n in (("dp", pool.attention_dp), ("ep", pool.expert_parallel)) if n > 1)
+    """One line of the front, narrow enough for 80 columns."""
+    figures = [text for ends in (way.tpot_s, way.ttft_s) for text in (seconds(ends[0]), _between(ends))]
+    return [usd(way.usd_output), *figures, f"{way.joule_token[0]:.2g}", "2" if way.reads else "1"]
+
+
+def _where(way: ServedWay) -> str:
+    """What runs on which machines, of whom; of two pools first the one that reads."""
+    served, reads = way.serving, way.reads
+    each = f"{way.replicas:,} × {served.engine} {served.gemm} {_spread(served)}, {served.concurrency:.0f} at once"
+    if reads is None:
+        return f"{each}, on {_machines(way.rent)}"
+    first = f"disaggregated: {reads.replicas:,} × {_spread(reads.serving)} read"
+    if reads.rent is not None:
+        first += f" on {_machines(reads.rent)}"
+    return f"{first}, {each} answer, on {_machines(way.rent)}"
+
+
+def _spread(served: Serving) -> str:
+    pool = served.decode
+    more = "".join(f" {name} {n}" for name, n in (("dp", pool.attention_dp), ("ep", pool.expert_parallel)) if n > 1)
+    return f"tp {pool.tp}{more}"
+
+
+def _machines(rent: Rent) -> str:
+    offer, spare = rent.offer, ", spare" if rent.spare else ""
     devices = f"{offer.devices} {offer.accelerator}"
-    spare = ", spare" if way.rent.spare else ""
-    return [
-        usd(way.usd_output),
-        money(way.usd_month[0]),
-        *(text for ends in (way.tpot_s, way.ttft_s) for text in _figures(ends)),
-        f"{way.joule_token[0]:.2g}",
-        f"{way.replicas:,}",
-        f"{served.engine} {served.gemm} tp {pool.tp}{spread}, {served.concurrency:.0f} at once",
-        f"{way.rent.machines:,} × {offer.cloud} {offer.instance} ({devices}), {offer.region}{spare}",
-    ]
+    return f"{rent.machines:,} × {offer.cloud} {offer.instance} ({devices}), {offer.region}{spare}"
 
 
 def _span(tell: Callable[[float], str], ends: tuple[float, float, float]) -> str:
@@ -177,15 +209,22 @@ def _joule(value: float) -> str:
     return f"{value:.2g} J"
 
 
-def _figures(ends: tuple[float, float, float]) -> tuple[str, str]:
-    return seconds(ends[0]), f"{seconds(ends[1])} to {seconds(ends[2])}"
+def _between(ends: tuple[float, float, float]) -> str:
+    """The interval, its unit once where both ends have it."""
+    low, high = seconds(ends[1]), seconds(ends[2])
+    number, _, unit = low.rpartition(" ")
+    return f"{number}-{high}" if high.endswith(f" {unit}") and high.count(" ") == 1 else f"{low}-{high}"
 
 
 def _launch(plan: ServePlan, way: ServedWay) -> Launch:
     from pennyweight.layout.emit.planned import launch_of_serving
 
-    draft = plan.ahead.draft.name if plan.ahead.draft else ""
-    return launch_of_serving(way.deployed(plan.demand.longest), way.rent.offer, spare=way.rent.spare, draft=draft)
+    draft, longest = plan.ahead.draft.name if plan.ahead.draft else "", plan.demand.longest
+    reads = None
+    if way.reads is not None:
+        rent = way.reads.rent or way.rent
+        reads = launch_of_serving(way.reads.deployed(longest), rent.offer, spare=rent.spare, draft=draft)
+    return launch_of_serving(way.deployed(longest), way.rent.offer, spare=way.rent.spare, draft=draft, reads=reads)
 
 
 def _apart(given: Sequence[str]) -> list[str]:

@@ -52,15 +52,23 @@ def limits_chart(facts: dict[str, Any]) -> str:
 
 
 def machines(each: dict[str, Any]) -> str:
-    """Which machines, of whom, spare or not."""
-    rent = each["machines"]
+    """Which machines, of whom, spare or not; of two pools those that answer, and those that read if they are others."""
+    found = _machines(each["machines"], each["accelerator"])
+    reads = each["reads"]
+    if reads and reads["machines"]:
+        found += f" and {_machines(reads['machines'], reads['accelerator'])}"
+    return found
+
+
+def _machines(rent: dict[str, Any], accelerator: str) -> str:
     spare = ", spare" if rent["spare"] else ""
-    return f"{rent['count']:,} × {rent['cloud']} {rent['instance']} ({rent['devices']} {each['accelerator']}){spare}"
+    return f"{rent['count']:,} × {rent['cloud']} {rent['instance']} ({rent['devices']} {accelerator}){spare}"
 
 
 def _told(each: dict[str, Any]) -> str:
     dollars, time = usd(each["usd_million"]["value"]), seconds(each["tpot_s"]["value"])
-    return f"{dollars} per million tokens at {time} per token on {machines(each)}"
+    pools = ", with a pool for prompts" if each["reads"] else ""
+    return f"{dollars} per million tokens at {time} per token on {machines(each)}{pools}"
 
 
 def _svg(name: str, height: int, texts: tuple[str, str], parts: Sequence[str]) -> str:
@@ -75,6 +83,7 @@ def _dot(each: dict[str, Any], number: int, across: Scale, up: Scale) -> str:
     left, right = (across.at(time[end]) for end in ("low", "high"))
     low, high = (up.at(dollars[end]) for end in ("low", "high"))
     kind = "spare" if each["machines"]["spare"] else "on"
+    kind += " pair" if each["reads"] else ""
     whisker = f'<path class="whisker" d="M{left:.1f} {y:.1f}H{right:.1f}M{x:.1f} {low:.1f}V{high:.1f}"/>'
     mark = f'<text class="mark" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{number}</text>'
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9"/>'

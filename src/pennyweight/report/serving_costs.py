@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pennyweight.layout.deployments.plan import ServePlan
+    from pennyweight.layout.deployments.pooled import ReadPool
+    from pennyweight.layout.deployments.rent import Rent
     from pennyweight.layout.deployments.ways import ServedWay
 
 _COUNTED = ("held", "goodput_s", "used", "running", "usd_hour", "usd_output", "usd_token", "byte", "outside")
@@ -29,7 +31,7 @@ def serving_facts(plan: ServePlan, top: int) -> dict[str, Any]:
 
 
 def _way(way: ServedWay) -> dict[str, Any]:
-    served, offer = way.serving, way.rent.offer
+    served = way.serving
     return {
         "engine": served.engine,
         "accelerator": served.accelerator.name,
@@ -41,19 +43,40 @@ def _way(way: ServedWay) -> dict[str, Any]:
         "requests_at_once": int(served.concurrency),
         "replicas": way.replicas,
         "devices": way.devices * way.replicas,
-        "machines": {
-            "count": way.rent.machines,
-            "cloud": offer.cloud,
-            "region": offer.region,
-            "instance": offer.instance,
-            "spare": way.rent.spare,
-            "devices": offer.devices,
-            "usd_device_hour": offer.device_hour_usd(spare=way.rent.spare),
-            "date": offer.date,
-            "source": offer.source,
-        },
+        "machines": _machines(way.rent),
+        "pools": way.pools,
+        "reads": _reads(way.reads) if way.reads else None,
         "capacity_byte": served.accelerator.memory_byte,
         "usd_hour_by": dict(way.split),
         **{name: getattr(way, name) for name in _COUNTED},
         **{name: dict(zip(_ENDS, getattr(way, name), strict=True)) for name in _RANGES},
+    }
+
+
+def _reads(pool: ReadPool) -> dict[str, Any]:
+    """The pool that only reads prompts; `machines` is null where it is on those of the pool that answers."""
+    return {
+        "accelerator": pool.serving.accelerator.name,
+        "tp": pool.serving.decode.tp,
+        "attention_dp": pool.serving.decode.attention_dp,
+        "ep": pool.serving.decode.expert_parallel,
+        "replicas": pool.replicas,
+        "devices": pool.devices * pool.replicas,
+        "machines": _machines(pool.rent) if pool.rent else None,
+        **{name: getattr(pool, name) for name in ("wait_s", "move_s", "busy", "network")},
+    }
+
+
+def _machines(rent: Rent) -> dict[str, Any]:
+    offer = rent.offer
+    return {
+        "count": rent.machines,
+        "cloud": offer.cloud,
+        "region": offer.region,
+        "instance": offer.instance,
+        "spare": rent.spare,
+        "devices": offer.devices,
+        "usd_device_hour": offer.device_hour_usd(spare=rent.spare),
+        "date": offer.date,
+        "source": offer.source,
     }

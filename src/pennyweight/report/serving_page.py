@@ -44,10 +44,7 @@ def serving_page(facts: dict[str, Any]) -> str:
 
 
 def _charts(ways: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, str]:
-    bars = [
-        Bar(f"{at}: {way['devices']:,} {way['accelerator']}", way["usd_hour_by"])
-        for at, way in enumerate(ways, start=1)
-    ]
+    bars = [Bar(f"{at}: {_devices(way)}", way["usd_hour_by"]) for at, way in enumerate(ways, start=1)]
     return {
         "front": serving_chart(facts),
         "limits": limits_chart(facts),
@@ -57,15 +54,30 @@ def _charts(ways: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, str]
 
 def _sources(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The offers behind the prices, each once."""
-    rents = [way["machines"] for way in ways]
+    pools = [way["reads"] for way in ways if way["reads"]]
+    rents = [rent for each in (*ways, *pools) if (rent := each["machines"])]
     return list({(each["cloud"], each["region"], each["instance"], each["spare"]): each for each in rents}.values())
 
 
 def _each(way: dict[str, Any]) -> str:
-    """How a replica runs."""
-    degrees = [f"{name} {way[key]}" for name, key in (("dp", "attention_dp"), ("ep", "ep")) if way[key] > 1]
-    spread = " · ".join([f"tp {way['tp']}", *degrees])
-    return f"{way['engine']} in {way['precision']}, {spread}, {way['requests_at_once']:,} at once"
+    """How a replica runs; of two pools one that answers, then one that reads."""
+    found = f"{way['engine']} in {way['precision']}, {_spread(way)}, {way['requests_at_once']:,} at once"
+    reads = way["reads"]
+    if not reads:
+        return found
+    return f"{found}; prompts are read by {reads['replicas']:,} × {_spread(reads)} on {reads['accelerator']}"
+
+
+def _spread(pool: dict[str, Any]) -> str:
+    degrees = [f"{name} {pool[key]}" for name, key in (("dp", "attention_dp"), ("ep", "ep")) if pool[key] > 1]
+    return " · ".join([f"tp {pool['tp']}", *degrees])
+
+
+def _devices(way: dict[str, Any]) -> str:
+    """Devices of all pools."""
+    reads = way["reads"]
+    beside = f" + {reads['devices']:,} {reads['accelerator']}" if reads else ""
+    return f"{way['devices']:,} {way['accelerator']}{beside}"
 
 
 def _share(share: float) -> str:

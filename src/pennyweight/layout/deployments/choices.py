@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+POOLS = ("aggregated", "disaggregated", "both")
 PRECISIONS = ("bf16", "fp8", "nvfp4")
 AT_ONCE = (8, 16, 32, 64, 128, 256, 512, 1024)  # requests of a replica
 MARGIN = 1.08  # as in `layout.fitting`: an engine plans its own memory
@@ -43,7 +44,8 @@ _HALF = ("bf16", "fp16")
 class Wanted:
     """A model, what its requests are like on average (tokens of prompt and answer), and what it may run on and in.
 
-    `ahead` is what spares work: prompts found in a cache, tokens guessed ahead.
+    `ahead` is what spares work: prompts found in a cache, tokens guessed ahead. `pools` is whether one pool reads and
+    answers (aggregated), one does each (disaggregated), or what is cheaper (both).
     """
 
     model: Dims
@@ -52,9 +54,12 @@ class Wanted:
     engines: Sequence[str] = ENGINES
     precisions: Sequence[str] = PRECISIONS
     ahead: Ahead = PLAIN
+    pools: str = "both"
 
     def __post_init__(self) -> None:
         self.ahead.check(self.model)
+        if self.pools not in POOLS:
+            raise UnknownNameError.of("kind of pools", self.pools, POOLS)
         for what, given, names in (("engine", self.engines, ENGINES), ("precision", self.precisions, WEIGHTS)):
             for name in given:
                 if name not in names:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pennyweight.layout.serving.closed_loop import accepted, first_values, settle
+from pennyweight.layout.serving.closed_loop import MOVE_S, accepted, first_values, settle
 from pennyweight.layout.serving.fleet import fleet_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,30 @@ def lines(cases: list[Serving], lessons: Lessons, ahead: Ahead) -> dict[str, Flo
         "request_s": slope / fleet.adp * token,
         "prompt_token_s": prompt_s / fleet.prompt * token,
         "fixed_s": np.maximum(first_s * first - (light.step_s + prompt_s) * token, 0.0),
+    }
+
+
+def reads(cases: list[Serving], lessons: Lessons) -> dict[str, Floats]:
+    """The seconds (n,) of `pools.Readers` of cases (n,) whose pools are equal and taken apart; what others differ by.
+
+    `token_ratio` is by which factor such deployments were measured to be slower per token than those of one pool,
+    `moving` by which what is moved takes longer than its bytes, and `request_s` the latency of moving a request.
+    """
+    physics, fleet = lessons.published.physics, fleet_of(cases)
+    alone = replace(fleet, concurrency=fleet.adp)
+    light = settle(alone, physics.decode)
+    values = first_values(alone, light, _COLD)
+    sized = physics.first.sized(values)
+    token, first = _corrections(cases, lessons)
+    together, _ = _corrections([replace(case, prefill=None) for case in cases], lessons)
+    prompt_s, moving = light.prompt_s / fleet.adp, sized["move"] / values["move"]
+    first_s = physics.first.add_up(values) - sized["move"] - sized["queue"]
+    return {
+        "token_s": prompt_s / fleet.prompt * token,
+        "fixed_s": np.maximum(first_s * first - (light.step_s + prompt_s) * token, 0.0),
+        "token_ratio": token / together,
+        "moving": moving,
+        "request_s": MOVE_S * moving,
     }
 
 

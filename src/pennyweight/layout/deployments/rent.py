@@ -71,7 +71,7 @@ class Market:
     def least_usd(self, name: str, group: int) -> float:
         """Dollars an hour that one of many replicas costs at least."""
         return min(
-            _machine_usd(offer, spare=spare) / (offer.devices // group)
+            machine_usd(offer, spare=spare) / (offer.devices // group)
             for offer, spare in self.of[name]
             if offer.devices >= group
         )
@@ -81,10 +81,10 @@ def rented(way: tuple[Offer, bool], group: int, replicas: int) -> Rent:
     """Machines of one offer, on demand or spare, for so many `replicas`, each on `group` devices of one machine."""
     offer, spare = way
     machines = -(-replicas // (offer.devices // group))
-    return Rent(offer, spare, machines, machines * _machine_usd(offer, spare=spare))
+    return Rent(offer, spare, machines, machines * machine_usd(offer, spare=spare))
 
 
-def _machine_usd(offer: Offer, *, spare: bool) -> float:
+def machine_usd(offer: Offer, *, spare: bool) -> float:
     """Dollars an hour of one machine that is there; of spare ones some are paid while they start again."""
     usd = offer.device_hour_usd(spare=spare) * offer.devices
     if not spare:

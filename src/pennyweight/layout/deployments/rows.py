@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def rows_of(cases: Sequence[Serving]) -> Rows:
     """Deployments (n,) in the columns of the table of measured ones, what they draft ahead said."""
-    told = [_row(case) for case in cases]
+    apart = any(case.prefill is not None for case in cases)
+    told = [_row(case) | (_apart(case) if apart else {}) for case in cases]
     columns = {name: np.array([str(row[name]) for row in told], dtype=np.str_) for name in told[0]}
     return Rows(columns, np.arange(len(cases), dtype=np.int64))
 
@@ -46,6 +47,25 @@ def _row(case: Serving) -> dict[str, object]:
         "drafts": f"{case.drafts:g}",
         "prefix_hit": f"{case.prefix_hit:g}",
     }
+
+
+def _apart(case: Serving) -> dict[str, object]:
+    """What rows say of the two pools of a disaggregated deployment; nothing of one that has a single pool."""
+    pools = {"decode": case.decode, "prefill": case.prefill or case.decode}
+    columns: dict[str, object] = {
+        f"{side}_{name}": value
+        for side, pool in pools.items()
+        for name, value in (
+            ("tp_size", pool.tp),
+            ("pp_size", pool.pp),
+            ("attention_dp_size", pool.attention_dp),
+            ("moe_ep_size", pool.expert_parallel),
+            ("num_workers", pool.workers),
+        )
+    }
+    columns["decode_batch_size"] = f"{case.concurrency / case.decode.attention_dp / case.decode.workers:g}"
+    mode = {"mode": "agg" if case.prefill is None else "disagg"}
+    return {**mode, **(dict.fromkeys(columns, "") if case.prefill is None else columns)}
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -18,26 +18,76 @@ if TYPE_CHECKING:
     from pennyweight.layout.deployments.choices import Choices
     from pennyweight.layout.deployments.rent import Market, Rent
     from pennyweight.layout.serving.objectives import Limit, Slo
+    from pennyweight.layout.serving.pools import Sent
     from pennyweight.layout.serving.queueing import Arrivals, Queued
 
     Floats = NDArray[np.float64]
 
-_SLACK = 0.8  # bounds are of the mean load, and limits of a percentile: they are taken with room
+SLACK = 0.8  # bounds are of the mean load, and limits of a percentile: they are taken with room
 _DOUBLINGS = 7
-_FULLEST = 0.95  # of what replicas can do is asked of them at most, or queues grow without end
+FULLEST = 0.95  # of what replicas can do is asked of them at most, or queues grow without end
 _ROOM = 1.1  # what is advised to allow, over what is missed
 _BETTER = 0.95  # a front has no steps smaller than this
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A pool that only reads prompts: which way of `Choices` it is like, its instances, and their machines.
+
+    No `rent`: they are on the machines of the pool that answers, of which one instance can do `answers_s` requests a
+    second. `sent` is how requests fare until they come there.
+    """
+
+    at: int
+    instances: int
+    rent: Rent | None
+    sent: Sent
+    answers_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """One way of `Choices` with the fewest replicas that keep the objective: their machines, and how requests fare."""
+    """One way of `Choices` with the fewest replicas that keep the objective: their machines, and how requests fare.
+
+    Where another pool reads the prompts, `reading` is it and the replicas only answer.
+    """
 
     at: int
     replicas: int
     rent: Rent
     queued: Queued
     tpot_s: float
+    reading: Reading | None = None
+
+    @property
+    def usd_hour(self) -> float:
+        """Dollars an hour of all machines."""
+        beside = self.reading.rent if self.reading else None
+        return self.rent.usd_hour + (beside.usd_hour if beside else 0.0)
+
+    def beats(self, usd_hour: float, least_tpot_s: float) -> bool:
+        """Whether nothing of these dollars, and no faster than this, is worth a line beside it."""
+        return self.usd_hour <= usd_hour and self.tpot_s <= least_tpot_s / _BETTER
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What is nearest to an objective that nothing keeps: how many times over it misses it, a sentence, and a fix."""
+
+    times: float
+    why: str
+    fix: str
+
+    @classmethod
+    def of(cls, what: str, slo: Slo, queued: Queued) -> Self:
+        """Of requests that fared so in a way that is called `what`, with plenty of replicas."""
+        times, limit = slo.miss(queued)
+        why = (
+            f"Nothing that is rented keeps this objective: the nearest, {what}, takes {seconds(limit.taken_s(queued))} "
+            f"{WHAT[limit.what]} at p{limit.percent:g}, not {seconds(limit.most_s)}, however many replicas there are."
+        )
+        allowed = ",".join(_allowed(each, max(each.taken_s(queued) * _ROOM, each.most_s)) for each in slo.limits)
+        return cls(times, why, f"allow {allowed} or more, fewer bits (--precision), or more accelerators (--on).")
 
 
 class Search:
@@ -55,31 +105,26 @@ class Search:
 
     def front(self) -> list[Found]:
         """Ways that keep the objective and that none beats in both dollars and seconds per token; cheapest first."""
+        return unbeaten(self.found())
+
+    def found(self) -> list[Found]:
+        """All ways that keep the objective, but for those that were beaten before they were followed."""
         cost = self._least_replicas() * self.usd
         order = np.argsort(cost, kind="stable")
         found: list[Found] = []
         for at in order[self._alone_misses()[order] <= 1].tolist():
-            beaten = any(
-                each.rent.usd_hour <= cost[at] and each.tpot_s <= self.least_tpot_s[at] / _BETTER for each in found
-            )
-            way = None if beaten else self._fewest(at)
-            if way is not None:
-                found.append(way)
-        return _unbeaten(found)
+            if not any(each.beats(cost[at], self.least_tpot_s[at]) for each in found):
+                way = self._fewest(at)
+                found += [way] if way is not None else []
+        return found
 
-    def nearest(self) -> tuple[str, str]:
-        """Of ways that do not keep the objective the one that misses it least: what it misses, and a fix."""
+    def nearest(self) -> Missed:
+        """Of ways that do not keep the objective the one that misses it least."""
         at = int(self._alone_misses().argmin())
-        case, limits = self.choices.serving[at], self.slo.limits
+        case = self.choices.serving[at]
         queued = forecast(self.arrivals, self.choices.server(at, self._plenty(at)))
-        _, limit = self.slo.miss(queued)
         what = f"{int(self.choices.devices[at])} × {case.accelerator.name} with {case.engine} in {case.gemm}"
-        why = (
-            f"Nothing that is rented keeps this objective: the nearest, {what}, takes {seconds(limit.taken_s(queued))} "
-            f"{WHAT[limit.what]} at p{limit.percent:g}, not {seconds(limit.most_s)}, however many replicas there are."
-        )
-        allowed = ",".join(_allowed(each, max(each.taken_s(queued) * _ROOM, each.most_s)) for each in limits)
-        return why, f"allow {allowed} or more, fewer bits (--precision), or more accelerators (--on)."
+        return Missed.of(what, self.slo, queued)
 
     @cached_property
     def throughput(self) -> Floats:
@@ -94,10 +139,10 @@ class Search:
         A replica at λ requests per second needs step / (1 - λ · (prompt + output · request)) per token.
         """
         c = self.choices
-        limit_s = self.slo.objective().tpot_s / _SLACK
+        limit_s = self.slo.objective().tpot_s / SLACK
         each_s = self.prompt * c.prompt_token_s + self.output * c.request_s
         most = np.minimum(self.throughput, np.maximum(1 - c.step_s / limit_s, 1e-9) / each_s)
-        return np.maximum(self.rate / most * _SLACK, 1.0)
+        return np.maximum(self.rate / most * SLACK, 1.0)
 
     def _alone_misses(self) -> Floats:
         """How many times over (n,) the limits are missed by requests that are alone; at most one: they may be kept."""
@@ -137,17 +182,17 @@ class Search:
         return Found(at, high, rent, kept, float(np.percentile(kept.tpot_s, self.slo.percent("tpot"))))
 
     def _kept(self, at: int, replicas: int) -> Queued | None:
-        if self.rate > _FULLEST * replicas * self.throughput[at]:
+        if self.rate > FULLEST * replicas * self.throughput[at]:
             return None
         self.followed += 1
         queued = forecast(self.arrivals, self.choices.server(at, replicas))
         return queued if self.slo.miss(queued)[0] <= 1 else None
 
 
-def _unbeaten(found: list[Found]) -> list[Found]:
+def unbeaten(found: list[Found]) -> list[Found]:
     """The front: by dollars, each faster per token than all before it by a step that is worth a line."""
     front: list[Found] = []
-    for each in sorted(found, key=lambda one: (one.rent.usd_hour, one.tpot_s)):
+    for each in sorted(found, key=lambda one: (one.usd_hour, one.tpot_s)):
         if not front or each.tpot_s < front[-1].tpot_s * _BETTER:
             front.append(each)
     return front

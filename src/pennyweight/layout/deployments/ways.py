@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from pennyweight.layout.deployments.rent import rented
+from pennyweight.layout.deployments.pooled import (
+    ReadPool,
+    deployed,
+    devices_of,
+    off_of,
+    pool_of,
+    pool_split,
+    scaled_usd,
+    told_as,
+)
 from pennyweight.layout.energy.services import Use, served_of
 from pennyweight.layout.energy.shapes import shape_of
 from pennyweight.layout.energy.watts import JOULE
@@ -17,6 +26,8 @@ from pennyweight.layout.tables.finding import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from pennyweight.layout.deployments.ahead import Ahead
     from pennyweight.layout.deployments.demand import Demand
@@ -46,7 +57,8 @@ class ServedWay:
     follows from that of the seconds per token: with seconds so many times as long it takes so many times the
     replicas to be as busy, in whole machines of the same offer. `joule_token` is of a generated token, with its
     interval. `byte` is what a device holds. `split` is dollars an hour by what is paid for. `outside` is empty
-    where deployments like it were measured, and else names the nearest.
+    where deployments like it were measured, and else names the nearest. Where `reads` is another pool, that one reads
+    all prompts, `rent` may hold it too, and the replicas only answer.
     """
 
     serving: Serving
@@ -65,17 +77,24 @@ class ServedWay:
     joule_token: Ends
     byte: float
     outside: str
+    reads: ReadPool | None = None
 
     def deployed(self, longest: float) -> Serving:
         """All replicas as one deployment, for requests of up to `longest` tokens."""
-        pool = replace(self.serving.decode, workers=self.replicas)
-        users = self.serving.concurrency * self.replicas
-        return replace(self.serving, decode=pool, concurrency=users, prompt=longest - self.serving.output)
+        whole, reads = deployed(self.serving, self.replicas, longest), self.reads
+        first = replace(reads.serving.decode, workers=reads.replicas) if reads else None
+        return replace(whole, prefill=first)
 
     @property
     def usd_hour(self) -> float:
         """Dollars an hour of all machines."""
-        return self.rent.usd_hour
+        beside = self.reads.rent if self.reads else None
+        return self.rent.usd_hour + (beside.usd_hour if beside else 0.0)
+
+    @property
+    def pools(self) -> str:
+        """Whether one pool reads and answers, or two do: `aggregated` or `disaggregated`."""
+        return "aggregated" if self.reads is None else "disaggregated"
 
     @property
     def usd_month(self) -> Ends:
@@ -90,7 +109,7 @@ class ServedWay:
     @property
     def devices(self) -> int:
         """Devices of one replica."""
-        return self.serving.decode.tp * self.serving.decode.attention_dp
+        return devices_of(self.serving)
 
 
 def task_of(prompt: float, output: float) -> str:
@@ -105,34 +124,47 @@ def ways_of(
     if not found:
         return ()
     running = [_running(one, search, demand) for one in found]
-    busy = [replace(search.choices.serving[one.at], concurrency=b) for one, b in zip(found, running, strict=True)]
-    said, joules, ways = lessons.forecasts(busy), _joules(busy), []
-    told = {what: _widened(said[f"{what}_s"], ahead.off[what]) for what in WHAT}
+    pools = [pool_of(one, search) for one in found]
+    cases = [search.choices.serving[one.at] for one in found]
+    busy = [
+        told_as(case, pool, one.replicas, b, demand.rate_s)
+        for case, pool, one, b in zip(cases, pools, found, running, strict=True)
+    ]
+    alone = [replace(case, concurrency=b) for case, b in zip(cases, running, strict=True)]
+    used = [demand.rate_s / one.replicas / _throughput(one, search) for one in found]
+    said, joules, ways = lessons.forecasts(busy), _joules(alone), []
+    told = {what: _widened(said[f"{what}_s"], _off(what, ahead, cases, pools)) for what in WHAT}
     for at, one in enumerate(found):
         ttft_s, tpot_s = (_ends(one, search.slo, what, told[what], at) for what in WHAT)
-        usd = one.rent.usd_hour / _HOUR_S / demand.rate_s * _MILLION
+        usd = one.usd_hour / _HOUR_S / demand.rate_s * _MILLION
         held = one.queued.held(search.slo.objective())
         ways.append(
             ServedWay(
-                serving=search.choices.serving[one.at],
+                serving=cases[at],
                 replicas=one.replicas,
                 rent=one.rent,
                 ttft_s=ttft_s,
                 tpot_s=tpot_s,
                 held=held,
                 goodput_s=held * demand.rate_s,
-                used=demand.rate_s / one.replicas / float(search.throughput[one.at]),
+                used=used[at],
                 running=running[at],
                 usd_output=usd / demand.output,
                 usd_token=usd / (demand.output + demand.prompt),
-                paid=_paid(one, search.choices.devices[one.at], tpot_s),
-                split=_split(one, search, demand),
+                paid=_paid(one, cases[at], pools[at], tpot_s),
+                split=_split(one, search, used[at], pools[at]),
                 joule_token=joules[at],
                 byte=float(search.choices.byte[one.at]),
                 outside=str(told["tpot"].outside[at]),
+                reads=pools[at],
             )
         )
     return tuple(ways)
+
+
+def _throughput(one: Found, search: Search) -> float:
+    """Requests per second of a replica with all its room taken."""
+    return one.reading.answers_s if one.reading else float(search.throughput[one.at])
 
 
 def _running(one: Found, search: Search, demand: Demand) -> float:
@@ -148,32 +180,39 @@ def _ends(one: Found, slo: Slo, what: str, told: Forecast, at: int) -> Ends:
     return value, value * low, value * high
 
 
-def _widened(told: Forecast, off: float) -> Forecast:
-    """The forecast (n,) with an interval that is off by so much more, in squares of logarithms."""
+def _off(what: str, ahead: Ahead, cases: list[Serving], pools: list[ReadPool | None]) -> NDArray[np.float64]:
+    """How far off (n,) what no measured row backs may be beside all else, in logarithms."""
+    return np.array(
+        [math.hypot(ahead.off[what], off_of(case, pool, what)) for case, pool in zip(cases, pools, strict=True)]
+    )
+
+
+def _widened(told: Forecast, off: NDArray[np.float64]) -> Forecast:
+    """The forecast (n,) with an interval that is off by so much more (n,), in squares of logarithms."""
     below, above = np.log(told.value / told.low), np.log(told.high / told.value)
     low, high = told.value * np.exp(-np.hypot(below, off)), told.value * np.exp(np.hypot(above, off))
     return replace(told, low=low, high=high)
 
 
-def _paid(one: Found, group: float, tpot_s: Ends) -> Ends:
+def _paid(one: Found, case: Serving, pool: ReadPool | None, tpot_s: Ends) -> Ends:
     """Dollars an hour of as many replicas as are as busy if seconds are those of the ends of their interval."""
-    way, (value, low, high) = (one.rent.offer, one.rent.spare), tpot_s
-    counts = (max(math.ceil(one.replicas * end / value), 1) for end in (low, high))
-    cheap, dear = (rented(way, int(group), count).usd_hour for count in counts)
-    return one.rent.usd_hour, cheap, dear
+    value, low, high = tpot_s
+    cheap, dear = (scaled_usd(one.rent, case, one.replicas, pool, end / value) for end in (low, high))
+    return one.usd_hour, cheap, dear
 
 
-def _split(one: Found, search: Search, demand: Demand) -> dict[str, float]:
+def _split(one: Found, search: Search, used: float, pool: ReadPool | None) -> dict[str, float]:
     """Dollars an hour by what is paid for; time is that of replicas with all their room taken, the rest is kept free.
 
     Reading prompts and writing answers share an iteration: each counts with the seconds that it adds.
     """
     choices, rent, at = search.choices, one.rent, one.at
+    if pool is not None:
+        return pool_split(one, pool, float(choices.devices[at]), min(used, 1.0))
     plain = rent.machines * rent.offer.device_hour_usd(spare=rent.spare) * rent.offer.devices
     rented_devices = rent.machines * rent.offer.devices
     working = plain * one.replicas * float(choices.devices[at]) / rented_devices
-    used = min(demand.rate_s / one.replicas / float(search.throughput[at]), 1.0)
-    most = float(choices.most[at])
+    used, most = min(used, 1.0), float(choices.most[at])
     read_s = most * search.prompt * float(choices.prompt_token_s[at])
     write_s = search.output * float(choices.step_s[at] + choices.request_s[at] * most)
     return {

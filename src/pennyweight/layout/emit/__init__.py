@@ -12,7 +12,7 @@ from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.layout.emit.launch import Launch, Serve, Train
 from pennyweight.layout.emit.target import Target
 
-__all__ = ["Launch", "Serve", "Target", "Train", "check_kind", "emit", "load", "targets"]
+__all__ = ["Launch", "Serve", "Target", "Train", "check_kind", "check_pairs", "emit", "load", "targets"]
 
 _STARTED = ("nvidia", "amd")
 
@@ -23,6 +23,8 @@ def emit(target: str, launch: Launch) -> str:
     Raises `UnknownNameError` for a target that is not there, and `BadInputError` for what it cannot express.
     """
     found = check_kind(target, launch.kind)
+    if launch.reads is not None:
+        check_pairs(target)
     device = launch.accelerator
     if device.vendor not in _STARTED:
         raise BadInputError(
@@ -39,6 +41,16 @@ def check_kind(target: str, kind: str) -> Target:
         others = ", ".join(name for name in targets() if kind in load(name).kinds)
         raise BadInputError(f"{target} does not {kind} models.", f"use one that does: {others}.")
     return found
+
+
+def check_pairs(target: str) -> None:
+    """Refuse a target that cannot start two pools of servers."""
+    if not load(target).pairs:
+        others = ", ".join(name for name in targets() if load(name).pairs)
+        raise BadInputError(
+            f"{target} files start one pool of servers, and this plan has one for prompts and one for answers.",
+            f"use --emit {others}, or plan with --pools aggregated.",
+        )
 
 
 def load(name: str) -> Target:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 PORT = 8000
 MASTER_PORT = 29500
+ENDING = (
+    "wait -n || true  # one that ends ends them all",
+    "kill $(jobs -p) 2> /dev/null || true",
+    "exit 1",
+)
 _DTYPES = {"fp32": "float32", "fp16": "float16"}
 # Weights in 16 bits are turned into these while they are loaded; other precisions need a checkpoint that is in them.
 _ONLINE = {"fp8": "fp8_per_tensor", "fp8_block": "fp8_per_block", "mxfp8": "mxfp8", "mxfp4": "mxfp4"}
@@ -86,9 +91,7 @@ def several(launch: Launch) -> list[str]:
         f"  CUDA_VISIBLE_DEVICES={own_devices(launch, 'replica')} \\",
         f'    vllm serve "$WEIGHTS" "${{options[@]}}" --port "$(( ${{PORT:-{PORT}}} + replica ))" &',
         "done",
-        "wait -n || true  # one that ends ends them all",
-        "kill $(jobs -p) 2> /dev/null || true",
-        "exit 1",
+        *ENDING,
     ]
     return [*settings(launch), *start]
 

@@ -87,7 +87,9 @@ class Launch:
     """One launch: `work` on devices of an accelerator, `node_devices` in a machine, of an offer or of one's own.
 
     `model` is what the weights are called on their hub, or their folder; by default the name in `dims`. `image` is the
-    container to run in, where a target needs one. Raises `BadInputError` for what cannot be started as it is.
+    container to run in, where a target needs one. Where servers that only read prompts are a pool of their own,
+    `reads` starts these and the rest is of those that answer. Raises `BadInputError` for what cannot be started as it
+    is.
     """
 
     dims: Dims
@@ -99,6 +101,7 @@ class Launch:
     offer: Offer | None = None
     spare: bool = False
     image: str = ""
+    reads: Launch | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self.model or self.dims.name)

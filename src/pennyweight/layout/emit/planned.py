@@ -37,10 +37,13 @@ def launch_of_estimate(found: Estimate, *, model: str = "", image: str = "") -> 
     )
 
 
-def launch_of_serving(served: Serving, offer: Offer | None = None, *, spare: bool = False, draft: str = "") -> Launch:
+def launch_of_serving(
+    served: Serving, offer: Offer | None = None, *, spare: bool = False, draft: str = "", reads: Launch | None = None
+) -> Launch:
     """Serve as planned, on machines of an `offer` or as usually built; `draft` names a model that guesses ahead.
 
-    Raises `BadInputError` for experts in a precision of their own.
+    `reads` is the launch of the pool that reads prompts, where `served` has one of its own. Raises `BadInputError` for
+    experts in a precision of their own.
     """
     pool = served.decode
     if served.moe not in {"", served.gemm}:
@@ -61,10 +64,11 @@ def launch_of_serving(served: Serving, offer: Offer | None = None, *, spare: boo
             drafts=math.ceil(served.drafts),
             draft=draft,
             engine=served.engine,
-            disaggregated=served.prefill is not None,
+            disaggregated=served.prefill is not None and reads is None,
         ),
         accelerator=served.accelerator,
         node_devices=offer.devices if offer else served.accelerator.node_devices,
         offer=offer,
         spare=spare,
+        reads=reads,
     )

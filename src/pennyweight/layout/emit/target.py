@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 
 class Target(ABC):
-    """One file of this room: the `kinds` of work it starts, how its file ends, and the text."""
+    """One file of this room: the `kinds` of work it starts, how its file ends, and the text.
+
+    `pairs` is whether it can start two pools of servers, one that reads prompts and one that answers.
+    """
 
     kinds: ClassVar[tuple[str, ...]]
     suffix: ClassVar[str]
+    pairs: ClassVar[bool] = False
 
     @abstractmethod
     def text(self, launch: Launch) -> str:

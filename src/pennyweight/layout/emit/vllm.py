@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
+from pennyweight.layout.emit import pair
 from pennyweight.layout.emit.engine import PORT, program, several
 from pennyweight.layout.emit.shell import about, needed, script
 from pennyweight.layout.emit.target import Target
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 
 @final
 class Vllm(Target):
-    """`vllm serve` on machines of one's own: every replica of a machine has a port, counted from PORT."""
+    """`vllm serve` on machines of one's own: every replica of a machine has a port, counted from PORT.
+
+    Two pools are started by one script, whose router is vLLM's own or another.
+    """
 
     kinds: ClassVar[tuple[str, ...]] = ("serve",)
     suffix: ClassVar[str] = ".sh"
+    pairs: ClassVar[bool] = True
 
     def text(self, launch: Launch) -> str:
         """The script; see `Target.text`."""
+        if launch.reads is not None:
+            return script(pair.program(launch))
         lines = [*about(launch), *self._how(launch), "set -euo pipefail"]
         if launch.group_machines > 1:
             lines += [

@@ -27,7 +27,8 @@ USABLE = 0.92  # of the memory is given to an engine by default
 RESERVE_BYTE = 4e9  # for activations, graphs and the engine itself
 ACCEPTED = 0.65  # chance that a drafted token is right, given that those before it were
 _ROUNDS = 12  # of the batch and the seconds that follow from each other
-_START_S, _LAUNCH_S, _EXPERT_S, _MOVE_S = 0.005, 250e-6, 7e-6, 0.03
+MOVE_S = 0.03  # until keys and values travel from one pool to another
+_START_S, _LAUNCH_S, _EXPERT_S = 0.005, 250e-6, 7e-6
 _CROWD, _WAIT, _ROOM = 0.8, 0.5, 1.3
 # In a benchmark of ten requests per user all users begin at once: a tenth of the requests wait for half the others.
 _WAVE, _SGLANG_WAVE = 0.05, 1.5
@@ -205,7 +206,7 @@ def first_values(fleet: Fleet, load: Load, cold: Floats | float = 1.0) -> Terms:
         "tokens": (1 - apart) * load.tpot_s * accepted(fleet.drafts) * _TOKENS,
         "groups": (fleet.adp > 1) * (fleet.engine != "vllm") * step_s * _GATHER,
         "full": np.maximum(fleet.batch / (load.capacity * _ROOM) - 1, 0.0) * answer_s * _WAIT,
-        "move": apart * (_MOVE_S + fetched),
+        "move": apart * (MOVE_S + fetched),
         "queue": apart * np.maximum(ahead * load.prompt_s - answer_s, 0.0),
         **marks(fleet),
     }
