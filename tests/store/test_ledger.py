@@ -150,6 +150,15 @@ def test_a_predicted_bill_is_taken_apart_and_put_together_again():
     assert again == bill
 
 
+def test_the_newest_runs_and_one_run_are_found_without_reading_all(ledger):
+    for plan in "abc":
+        ledger.record(RunRecord(plan, "j", "digits", SPEC, Score("accuracy", 1, 0, 1), Cost()))
+    assert [run.plan_key for run in ledger.latest(2)] == ["c", "b"]
+    assert ledger.latest(9) == ledger.runs()[::-1]
+    assert ledger.run(2) == ledger.runs()[1]
+    assert ledger.run(4) is None
+
+
 def test_no_dollars_are_on_the_disk(ledger):
     ledger.append(replace(ENTRY, cost=Cost(1, 2, 3, usd=123456.0)))
     parts = Parts(Cost(usd=123456.0), Cost(usd=123456.0), Cost(usd=123456.0))

@@ -105,6 +105,16 @@ class Ledger:
         rows = self._rows("SELECT * FROM run WHERE :job IS NULL OR job = :job ORDER BY id", {"job": job})
         return [run_of_row(row) for row in rows]
 
+    def run(self, id_: int) -> RunRecord | None:
+        """The record of that number, None if there is none."""
+        rows = self._rows("SELECT * FROM run WHERE id = :id", {"id": str(id_)})
+        return run_of_row(rows[0]) if rows else None
+
+    def latest(self, most: int) -> list[RunRecord]:
+        """The newest records, newest first; takes as long for a long ledger as for a short one."""
+        rows = self._rows("SELECT * FROM run ORDER BY id DESC LIMIT CAST(:most AS INTEGER)", {"most": str(most)})
+        return [run_of_row(row) for row in rows]
+
     def entries(
         self,
         job: str | None = None,

@@ -12,11 +12,12 @@ from pennyweight.store.team.periods import PERIODS, Period, span
 from pennyweight.store.team.tables import budget, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection, Row
 
 LEVELS = ("key", "tenant", "organisation")
+WARN_AT = (1.0, 0.8)
 _MOST_NUSD = 2**62
 
 
@@ -62,6 +63,16 @@ class State:
         """What may still be reserved."""
         return max(0, self.budget.limit_nusd - self.spent_nusd - self.reserved_nusd)
 
+    @property
+    def used(self) -> float:
+        """What is spent, as a share of the limit; of a limit of nothing, 1.0."""
+        return self.spent_nusd / self.budget.limit_nusd if self.budget.limit_nusd else 1.0
+
+    @property
+    def warning(self) -> str:
+        """What is to be said about it: "" below 80%, then "80%", and "100%" when the limit is reached."""
+        return next((f"{level:.0%}" for level in WARN_AT if self.used >= level), "")
+
 
 def put(link: Connection, wanted: Budget) -> Budget:
     """Make a budget, or change the limit of the owner's one of that period; money already spent stays spent."""
@@ -94,6 +105,38 @@ def state(link: Connection, asked: Budget, now_ns: int) -> State:
         )
     ).one_or_none()
     return State(asked, begin, end, *(row or (0, 0)))
+
+
+def track(link: Connection, spent: Mapping[tuple[int, int], int]) -> None:
+    """Count money as spent, by budget and the beginning of its window, whatever the limit says: for soft budgets."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = postgresql if link.dialect.name == "postgresql" else sqlite
+    new: Any = dialect.insert(window)
+    there = new.on_conflict_do_update(
+        index_elements=["budget", "begin_ns"], set_={"spent_nusd": window.c.spent_nusd + new.excluded.spent_nusd}
+    )
+    # in one order, so that two processes do not wait for each other
+    rows = [
+        {"budget": of, "begin_ns": begin, "spent_nusd": nusd} for (of, begin), nusd in sorted(spent.items()) if nusd
+    ]
+    if rows:
+        link.execute(there, [row | {"reserved_nusd": 0} for row in rows])
+
+
+def states(link: Connection, now_ns: int) -> tuple[State, ...]:
+    """Where all budgets stand in the windows of `now_ns`, by two statements however many there are."""
+    known = budgets(link)
+    spans = {each.id: span(each.period, each.zone, now_ns) for each in known}
+    begins = {begin for begin, _ in spans.values()}
+    rows = link.execute(select(window).where(window.c.begin_ns.in_(begins)))
+    there = {(row.budget, row.begin_ns): (row.spent_nusd, row.reserved_nusd) for row in rows}
+    return tuple(State(each, *spans[each.id], *there.get((each.id, spans[each.id][0]), (0, 0))) for each in known)
+
+
+def warnings(link: Connection, now_ns: int) -> tuple[State, ...]:
+    """The budgets of which 80% or more is spent in the window of `now_ns`, the most used first."""
+    return tuple(sorted((each for each in states(link, now_ns) if each.warning), key=lambda each: -each.used))
 
 
 def _budget(row: Row[Any]) -> Budget:

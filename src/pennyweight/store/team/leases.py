@@ -8,8 +8,8 @@ and what was left in it is free again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 
@@ -58,24 +58,34 @@ def reserve(link: Connection, asked: Budget, nusd: int, holder: Holder, now_ns: 
     )
     if not taken.rowcount:
         return None
-    made = Lease(uuid4().hex, asked.id, begin, end, nusd, now_ns + holder.life_ns)
+    made = Lease(_name(asked.id, begin), asked.id, begin, end, nusd, now_ns + holder.life_ns)
     facts = {"id": made.id, "budget": made.budget, "begin_ns": begin, "worker": holder.worker}
     link.execute(insert(lease), facts | {"left_nusd": nusd, "expires_ns": made.expires_ns})
     return made
 
 
+def _name(of: int, begin_ns: int) -> str:
+    """A name that sorts by window: who changes windows in the order of leases never waits in a circle."""
+    return f"{of:06x}{begin_ns // 1_000_000_000:010x}{token_hex(8)}"
+
+
 def held(link: Connection, ids: Collection[str]) -> dict[str, int]:
     """What is left in those of some leases that have not expired; nobody can take them away in this transaction."""
-    asked = select(lease.c.id, lease.c.left_nusd).where(lease.c.id.in_(ids)).with_for_update()
-    return {row.id: row.left_nusd for row in link.execute(asked)}
+    found: dict[str, int] = {}
+    for id_ in sorted(ids):
+        row = link.exec_driver_sql(_HELD[link.dialect.name], (id_,)).first()
+        if row is not None:
+            found[id_] = row[0]
+    return found
 
 
 def settle(link: Connection, spent: Mapping[str, int]) -> None:
     """Turn reserved money into spent money, by lease; the leases must be `held` and hold that much."""
-    rows = [{"of": of, "nusd": nusd} for of, nusd in spent.items() if nusd]
-    if rows:
-        link.execute(_TAKE, rows)
-        link.execute(_SPEND, rows)
+    take, spend = _SETTLE[link.dialect.name]
+    for of, nusd in sorted(spent.items()):
+        if nusd:
+            link.exec_driver_sql(take, (nusd, of))
+            link.exec_driver_sql(spend, (nusd, nusd, of))
 
 
 def renew(link: Connection, ids: Collection[str], expires_ns: int) -> None:
@@ -95,7 +105,7 @@ def expire(link: Connection, now_ns: int) -> int:
 
 def _end(link: Connection, which: Any) -> int:
     ended = link.execute(delete(lease).where(which).returning(lease.c.budget, lease.c.begin_ns, lease.c.left_nusd))
-    rows = [{"of": row.budget, "at": row.begin_ns, "nusd": row.left_nusd} for row in ended]
+    rows = [{"of": of, "at": at, "nusd": nusd} for of, at, nusd in sorted(map(tuple, ended))]
     if rows:
         link.execute(_FREE, rows)
     return len(rows)
@@ -103,15 +113,15 @@ def _end(link: Connection, which: Any) -> int:
 
 _OF: BindParameter[Any] = bindparam("of")
 _NUSD: BindParameter[Any] = bindparam("nusd")
-_TAKE = update(lease).where(lease.c.id == _OF).values(left_nusd=lease.c.left_nusd - _NUSD)
+# The statements of every group of requests: given to the driver as they are, they cost a fifth of composing them.
+_LEFT = "SELECT left_nusd FROM lease WHERE id = "
+_HELD = {"sqlite": _LEFT + "?", "postgresql": _LEFT + "%s FOR UPDATE"}
+_TAKE = "UPDATE lease SET left_nusd = left_nusd - ? WHERE id = ?"
 _SPEND = (
-    update(window)
-    .where(
-        window.c.budget == select(lease.c.budget).where(lease.c.id == _OF).scalar_subquery(),
-        window.c.begin_ns == select(lease.c.begin_ns).where(lease.c.id == _OF).scalar_subquery(),
-    )
-    .values(spent_nusd=window.c.spent_nusd + _NUSD, reserved_nusd=window.c.reserved_nusd - _NUSD)
+    'UPDATE "window" SET spent_nusd = spent_nusd + ?, reserved_nusd = reserved_nusd - ? '
+    "WHERE (budget, begin_ns) = (SELECT budget, begin_ns FROM lease WHERE id = ?)"
 )
+_SETTLE = {"sqlite": (_TAKE, _SPEND), "postgresql": (_TAKE.replace("?", "%s"), _SPEND.replace("?", "%s"))}
 _FREE = (
     update(window)
     .where(window.c.budget == _OF, window.c.begin_ns == bindparam("at"))

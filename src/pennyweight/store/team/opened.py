@@ -36,7 +36,8 @@ def opened(store: str = "") -> Generator[Engine]:
     engine = _engine(url)
     try:
         with explained(url):
-            _migrate(engine)
+            if not _newest(engine):
+                _migrate(engine)
         yield engine
     finally:
         engine.dispose()
@@ -112,6 +113,19 @@ def _write_ahead(link: Any) -> None:
 def _begin(link: Connection) -> None:
     """Take the write lock at once: a transaction that reads first and writes later may be refused in between."""
     link.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _newest(engine: Engine) -> bool:
+    """Whether the database is of the newest version: said without Alembic, which costs a server 11 MB and 0.1 s."""
+    from sqlalchemy.exc import DBAPIError
+
+    last = max(path.name for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+    try:
+        with reading(engine) as link:
+            held = link.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except DBAPIError:
+        return False
+    return bool(held == last.partition("_")[0])
 
 
 def _migrate(engine: Engine) -> None:

@@ -54,6 +54,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What is said in the history about a version and moves no alias; `before` is the version it is compared with.
+
+    `kind` is refuse (a server would not serve it), allow (it may be served without a certificate), or try, keep,
+    reject and stop of a trial.
+    """
+
+    model: str
+    kind: str
+    number: int
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """Who moves an alias, and why."""
 
@@ -64,7 +78,7 @@ class Move:
 def add(link: Connection, wanted: Version) -> Version:
     """Give the next number to a content; what is there already keeps its number, and nothing is written."""
     named("model", wanted.model)
-    _alone(link, wanted.model)
+    alone(link, wanted.model)
     same = and_(version.c.model == wanted.model, version.c.digest == wanted.digest)
     there = link.execute(select(version).where(same)).one_or_none()
     if there is not None:
@@ -99,8 +113,39 @@ def get(link: Connection, asked: str) -> Version:
 
 def pointed(link: Connection, model: str, alias: str = PRODUCTION) -> int:
     """The number that an alias stands for now, 0 if for none."""
-    moves = select(event.c.number).where(event.c.model == model, event.c.alias == alias, event.c.kind.in_(_MOVES))
-    return link.execute(moves.order_by(event.c.id.desc()).limit(1)).scalar() or 0
+    return stand(link, model, alias)[0]
+
+
+def stand(link: Connection, model: str, alias: str = PRODUCTION) -> tuple[int, int]:
+    """The number that an alias stands for now and the event that says so; (0, 0) if none."""
+    moves = select(event.c.number, event.c.id).where(
+        event.c.model == model, event.c.alias == alias, event.c.kind.in_(_MOVES)
+    )
+    row = link.execute(moves.order_by(event.c.id.desc()).limit(1)).one_or_none()
+    return (row.number, row.id) if row else (0, 0)
+
+
+def stood(link: Connection, model: str, alias: str = PRODUCTION) -> tuple[int, ...]:
+    """What an alias has stood for, the present version first, each once and without those that were retired."""
+    moves = [each for each in history(link, model) if each.alias == alias and each.kind in _MOVES]
+    gone = retired(link, model)
+    return tuple(dict.fromkeys(each.number for each in reversed(moves) if each.number and each.number not in gone))
+
+
+def newest(link: Connection) -> int:
+    """The number of the latest event of all models; it grows with everything that is done to any of them."""
+    return link.execute(select(func.max(event.c.id))).scalar() or 0
+
+
+def remark(link: Connection, what: Remark, move: Move) -> Event:
+    """Add to the history what moves no alias."""
+    return _say(link, Event(0, move.who, what.model, what.kind, "", what.number, what.before, move.why))
+
+
+def allowed(link: Connection, model: str) -> frozenset[int]:
+    """The numbers of the versions that may be served although they have no certificate."""
+    asked = select(event.c.number).where(event.c.model == model, event.c.kind == "allow")
+    return frozenset(link.execute(asked).scalars())
 
 
 def promote(link: Connection, asked: str, alias: str, move: Move, kind: str = "promote") -> Event:
@@ -108,7 +153,7 @@ def promote(link: Connection, asked: str, alias: str, move: Move, kind: str = "p
     named("alias", alias)
     if alias.isdecimal():
         raise BadInputError(f"An alias cannot be the number {alias}.", "choose a name, such as production.")
-    _alone(link, asked.partition("@")[0])
+    alone(link, asked.partition("@")[0])
     wanted = get(link, asked)
     if wanted.number in retired(link, wanted.model):
         raise BadInputError(f"{wanted} was retired.", "promote another version, or add its artifact anew.")
@@ -118,6 +163,14 @@ def promote(link: Connection, asked: str, alias: str, move: Move, kind: str = "p
 
 def rollback(link: Connection, model: str, alias: str, move: Move) -> Event:
     """Let an alias stand for what it stood for before; raises `BadInputError` if there was nothing before."""
+    back = earlier(link, model, alias)
+    if not back:
+        raise BadInputError(f"{model}@{alias} was nothing else before.", "promote the version that you want.")
+    return promote(link, f"{model}@{back}", alias, move, "rollback")
+
+
+def earlier(link: Connection, model: str, alias: str = PRODUCTION) -> int:
+    """The number that `rollback` would go back to, 0 if there is none."""
     stood: list[int] = []
     for each in (each for each in history(link, model) if each.alias == alias):
         while each.kind == "rollback" and stood and stood[-1] != each.number:
@@ -125,10 +178,7 @@ def rollback(link: Connection, model: str, alias: str, move: Move) -> Event:
         if each.kind != "rollback":
             stood.append(each.number)
     gone = retired(link, model) | {pointed(link, model, alias)}
-    back = next((number for number in reversed(stood) if number not in gone), 0)
-    if not back:
-        raise BadInputError(f"{model}@{alias} was nothing else before.", "promote the version that you want.")
-    return promote(link, f"{model}@{back}", alias, move, "rollback")
+    return next((number for number in reversed(stood) if number not in gone), 0)
 
 
 def retire(link: Connection, asked: str, move: Move) -> Event:
@@ -165,7 +215,7 @@ def history(link: Connection, model: str) -> tuple[Event, ...]:
     return tuple(Event(*(getattr(row, name) for name in Event.__slots__)) for row in rows)
 
 
-def _alone(link: Connection, model: str) -> None:
+def alone(link: Connection, model: str) -> None:
     """Until the transaction ends nobody else changes that model; SQLite has one writer anyway."""
     if link.dialect.name == "postgresql":
         link.execute(select(func.pg_advisory_xact_lock(func.hashtext(model))))

@@ -1,7 +1,7 @@
 """The tables of a team's database, the same in SQLite and PostgreSQL; money is a whole number of nano-dollars (nusd).
 
-Moments are whole nanoseconds since 1970 in UTC (`_ns`). What happened is only ever added: `event`, `usage` and
-`correction` have no column that changes.
+Moments are whole nanoseconds since 1970 in UTC (`_ns`). What happened is only ever added: `event`, `usage`,
+`correction` and `alert` have no column that changes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -57,7 +58,7 @@ event = Table(
     Column("at_ns", BigInteger, nullable=False),
     Column("who", NAME, nullable=False),
     Column("model", NAME, nullable=False, index=True),
-    Column("kind", String(16), nullable=False),  # add, promote, rollback, demote, retire
+    Column("kind", String(16), nullable=False),  # add, promote, rollback, demote, retire; see Remark
     Column("alias", NAME, nullable=False),  # "" where the event is about a version, not an alias
     Column("number", Integer, nullable=False),  # the version after it, 0 for none
     Column("before", Integer, nullable=False),  # the version before it, 0 for none
@@ -173,4 +174,85 @@ correction = Table(
     Column("for_ns", BigInteger, nullable=False),  # the moment that is corrected
     Column("cost_nusd", BigInteger, nullable=False),  # added to the bill; less than nothing gives back
     Column("why", Text, nullable=False),
+)
+
+rollout = Table(
+    "rollout",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    Column("model", NAME, nullable=False, index=True),
+    Column("alias", NAME, nullable=False),  # the alias that stands for the candidate if it is promoted
+    Column("number", Integer, nullable=False),  # the candidate
+    Column("before", Integer, nullable=False),  # the version that it is compared with
+    Column("share_ppm", Integer, nullable=False),  # of the requests that the candidate answers, in millionths
+    Column("shadow", Integer, nullable=False),  # 1: the candidate is asked copies of the others
+    Column("sticky", Integer, nullable=False),  # 1: by key, not by request
+    Column("began_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("who", NAME, nullable=False),
+    Column("ended_ns", BigInteger, nullable=False),  # 0 while it goes on
+    Column("verdict", String(16), nullable=False),  # "" while it goes on; promote, rollback, stop
+    Column("why", Text, nullable=False),
+    CheckConstraint("share_ppm BETWEEN 0 AND 1000000", name="share"),
+)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("rollout", NUMBER, ForeignKey("rollout.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),  # requests that the model failed at, in `requests` too
+    Column("latency_us", BigInteger, nullable=False),
+    Column("compute_us", BigInteger, nullable=False),
+    Column("compute_sq", Double, nullable=False),  # sum of the squares of microseconds
+    Column("cost_nusd", BigInteger, nullable=False),
+    Column("compared", BigInteger, nullable=False),  # rows that both versions answered
+    Column("agreed", BigInteger, nullable=False),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("host", NAME, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("beat_ns", BigInteger, nullable=False),  # when it last said that it lives
+    Column("serves", Text, nullable=False),  # JSON: what every name stands for in that process
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    Column("request", String(32), primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("model", NAME, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("said", Double, nullable=False),  # the class, or the value
+    Column("sure", Double, nullable=False),  # the chance that the model gave it, -1 if it gives none
+    Index("ix_answer_model_number", "model", "number"),
+)
+
+label = Table(
+    "label",
+    metadata,
+    Column("request", String(32), primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False, index=True),  # when it was told, which may be weeks after the answer
+    Column("label", Double, nullable=False),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("model", NAME, nullable=False, index=True),
+    Column("number", Integer, nullable=False),  # the version it is about, 0 for all
+    Column("kind", String(16), nullable=False),  # drift, floor, canary, cost
+    Column("text", Text, nullable=False),
+    Column("value", Double, nullable=False),
 )

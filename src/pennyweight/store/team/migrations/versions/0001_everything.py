@@ -8,7 +8,7 @@ down_revision = None
 
 NAME = sa.String(64)
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-ADDED_ONLY = ("event", "usage", "correction")
+ADDED_ONLY = ("event", "usage", "correction", "alert")
 
 
 def upgrade() -> None:
@@ -24,6 +24,12 @@ def upgrade() -> None:
     _tenant()
     _window()
     _key()
+    _rollout()
+    _tally()
+    _worker()
+    _answer()
+    _label()
+    _alert()
     if op.get_bind().dialect.name == "sqlite":
         _seal_sqlite()
     else:
@@ -222,3 +228,100 @@ def _key() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_key")),
     )
     op.create_index(op.f("ix_key_tenant"), "key", ["tenant"], unique=False)
+
+
+def _rollout() -> None:
+    op.create_table(
+        "rollout",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("model", NAME, nullable=False),
+        sa.Column("alias", NAME, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("before", sa.Integer(), nullable=False),
+        sa.Column("share_ppm", sa.Integer(), nullable=False),
+        sa.Column("shadow", sa.Integer(), nullable=False),
+        sa.Column("sticky", sa.Integer(), nullable=False),
+        sa.Column("began_ns", sa.BigInteger(), nullable=False),
+        sa.Column("until_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", NAME, nullable=False),
+        sa.Column("ended_ns", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.CheckConstraint("share_ppm BETWEEN 0 AND 1000000", name=op.f("ck_rollout_share")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rollout")),
+    )
+    op.create_index(op.f("ix_rollout_model"), "rollout", ["model"], unique=False)
+
+
+def _tally() -> None:
+    op.create_table(
+        "tally",
+        sa.Column("rollout", NUMBER, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.Column("latency_us", sa.BigInteger(), nullable=False),
+        sa.Column("compute_us", sa.BigInteger(), nullable=False),
+        sa.Column("compute_sq", sa.Double(), nullable=False),
+        sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
+        sa.Column("compared", sa.BigInteger(), nullable=False),
+        sa.Column("agreed", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["rollout"], ["rollout.id"], name=op.f("fk_tally_rollout")),
+        sa.PrimaryKeyConstraint("rollout", "number", name=op.f("pk_tally")),
+    )
+
+
+def _worker() -> None:
+    op.create_table(
+        "worker",
+        sa.Column("id", NAME, nullable=False),
+        sa.Column("host", NAME, nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("began_ns", sa.BigInteger(), nullable=False),
+        sa.Column("beat_ns", sa.BigInteger(), nullable=False),
+        sa.Column("serves", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
+    )
+
+
+def _answer() -> None:
+    op.create_table(
+        "answer",
+        sa.Column("request", sa.String(length=32), nullable=False),
+        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("model", NAME, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("said", sa.Double(), nullable=False),
+        sa.Column("sure", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("request", "row", name=op.f("pk_answer")),
+    )
+    op.create_index("ix_answer_model_number", "answer", ["model", "number"], unique=False)
+
+
+def _label() -> None:
+    op.create_table(
+        "label",
+        sa.Column("request", sa.String(length=32), nullable=False),
+        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("label", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("request", "row", name=op.f("pk_label")),
+    )
+    op.create_index(op.f("ix_label_at_ns"), "label", ["at_ns"], unique=False)
+
+
+def _alert() -> None:
+    op.create_table(
+        "alert",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("model", NAME, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
+    )
+    op.create_index(op.f("ix_alert_model"), "alert", ["model"], unique=False)
