@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types walls unit bench site clean
+.PHONY: demo test lint types walls unit browser bench site clean
 
 demo: $(STAMP)
 	$(BIN)/pennyweight optimize recipes/digits_cnn.py recipes/breast_cancer_forest.py --report report.html
@@ -25,6 +25,11 @@ walls: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The dashboard in a real Chromium: the system's, or one that npm brings; takes the pictures of docs/howto/dashboard.md.
+browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group browser
+	PENNYWEIGHT_PICTURES=docs/howto $(BIN)/python -m pytest -m browser -n 0 tests/web
 
 site: $(STAMP)
 	$(BIN)/zensical build --strict --clean

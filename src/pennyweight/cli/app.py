@@ -8,7 +8,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pennyweight.cli import checking, devices, ending, large, measured, packing, training
+from pennyweight.cli import (
+    checking,
+    devices,
+    ending,
+    large,
+    looking,
+    measured,
+    moving,
+    packing,
+    settling,
+    teaming,
+    training,
+)
 from pennyweight.errors import BadInputError, PennyweightError
 
 app = typer.Typer(
@@ -229,3 +241,7 @@ app.add_typer(checking.app)
 app.add_typer(packing.app)
 app.add_typer(measured.app)
 app.add_typer(training.app)
+app.add_typer(teaming.app)
+app.add_typer(moving.app)
+app.add_typer(settling.app)
+app.add_typer(looking.app)

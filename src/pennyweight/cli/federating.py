@@ -36,8 +36,16 @@ class Circle:
         from pennyweight.train.federated import FederatedSpec, Privacy
 
         privacy = Privacy.parse(self.dp) if self.dp else None
-        how = {"secure": self.secure, "privacy": privacy, "compress": self.compress, "local": local}
-        return FederatedSpec(self.clients, self.rounds, self.rule, self.alpha, **how)
+        return FederatedSpec(
+            self.clients,
+            self.rounds,
+            self.rule,
+            self.alpha,
+            secure=self.secure,
+            privacy=privacy,
+            compress=self.compress,
+            local=local,
+        )
 
 
 def carry_out(order: Order, circle: Circle, *, json: bool) -> None:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import orjson
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from pennyweight.serve.described import described
+from pennyweight.serve.metrics import TYPE, Scraped
 from pennyweight.serve.refused import RefusedError, bad
+from pennyweight.serve.trials import Asked, Referee
 from pennyweight.serve.wire import oip
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
+    from pennyweight.serve.counters import Counters
     from pennyweight.serve.door import Door
-    from pennyweight.serve.shelf import Shelf
+    from pennyweight.serve.shelf import Served, Shelf
     from pennyweight.serve.teller import Teller
     from pennyweight.store.team.tenants import Caller, Role
 
 MOST_BYTE = 64 * 2**20
+_VALUE_BYTE = 32  # of a number in JSON, at most
+_DIGITS = 12
+_UNREAD = frozenset({401, 403, 413})  # where the rest of what was sent is not read
 _JSON = {"content-type": "application/json"}
 _HEADER_LENGTH = b"inference-header-content-length"
 
@@ -52,23 +62,22 @@ class Call:
     headers: dict[bytes, bytes]
     receive: Receive
 
-    async def body(self) -> bytes:
+    async def body(self, most_byte: int = MOST_BYTE) -> bytes:
         """All of the body; raises `RefusedError` (413) as soon as it is too long."""
         length = self.headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > MOST_BYTE:
-            raise RefusedError(413, f"A body has at most {MOST_BYTE} bytes.")
+        if not length.isdigit() or len(length) > _DIGITS or int(length) > most_byte:
+            raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
         message = await self.receive()
         first: bytes = message.get("body", b"")
         if not message.get("more_body"):
             return first
-        parts, size = [first], len(first)
+        whole = bytearray(first)  # not a list: bytes that come one by one would take fifty times their size
         while message.get("more_body"):
             message = await self.receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > MOST_BYTE:
-                raise RefusedError(413, f"A body has at most {MOST_BYTE} bytes.")
-        return b"".join(parts)
+            whole += message.get("body", b"")
+            if len(whole) > most_byte:
+                raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
+        return bytes(whole)
 
 
 @final
@@ -79,16 +88,37 @@ class Guarded:
     door: Door
     role: Role
     handle: Callable[[Caller, Call], Awaitable[Reply]]
+    counters: Counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong is a status and one sentence."""
+        begin_s = time.perf_counter()
         headers = dict(scope["headers"])
         try:
             caller = self.door.caller(headers, self.role)
             reply = await self.handle(caller, Call(scope["path_params"], headers, receive))
         except RefusedError as error:
-            reply = _refusal(error)
+            reply = _refusal(error, headers)
         await send_reply(send, reply)
+        self.counters.replied(reply.status, time.perf_counter() - begin_s)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Straight:
+    """The way to what is asked most, without trying all routes: that costs as much as a small model does."""
+
+    infer: Guarded
+    rest: Starlette
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer `POST /v2/models/{model}/infer` at once, and leave all else to the routes."""
+        match scope["path"].split("/") if scope["type"] == "http" else ():
+            case ["", "v2", "models", name, "infer"] if scope["method"] == "POST":
+                scope["path_params"] = {"model": name}
+                await self.infer(scope, receive, send)
+            case _:
+                await self.rest(scope, receive, send)
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
@@ -99,9 +129,17 @@ async def send_reply(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _refusal(error: RefusedError) -> Reply:
+def _refusal(error: RefusedError, asked: dict[bytes, bytes]) -> Reply:
     headers = _JSON | ({"retry-after": str(math.ceil(error.retry_s))} if error.retry_s else {})
+    if error.status in _UNREAD and _endless(asked):
+        headers["connection"] = "close"
     return Reply(orjson.dumps({"error": error.why}), headers, error.status)
+
+
+def _endless(headers: dict[bytes, bytes]) -> bool:
+    """Whether what is sent is so long that nobody should wait for its end."""
+    length = headers.get(b"content-length", b"0")
+    return b"transfer-encoding" in headers or not length.isdigit() or int(length[:_DIGITS]) > MOST_BYTE
 
 
 @final
@@ -112,8 +150,16 @@ class Face:
     door: Door
     shelf: Shelf
     teller: Teller
+    referee: Referee = field(init=False)
+    scraped: Scraped = field(init=False)
+    routes: list[BaseRoute] = field(default_factory=list, init=False)
 
-    def app(self) -> Starlette:
+    def __post_init__(self) -> None:
+        """Let the teller's book keep the score of trials."""
+        object.__setattr__(self, "referee", Referee(self.teller))
+        object.__setattr__(self, "scraped", Scraped(self.shelf, self.teller))
+
+    def app(self) -> Straight:
         """The ASGI application. Without a key only the two health paths answer."""
         infer, ready, about = self._guarded(self._infer), self._guarded(self._ready), self._guarded(self._about)
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{number}"
@@ -126,19 +172,30 @@ class Face:
             Route(f"{version}/ready", ready, methods=["GET"]),
             Route(model, about, methods=["GET"]),
             Route(version, about, methods=["GET"]),
+            Route("/metrics", self._guarded(self._metrics, "admin"), methods=["GET"]),
+            Route("/openapi.json", self._guarded(self._described), methods=["GET"]),
         ]
-        return Starlette(routes=routes)
+        self.routes.extend(routes)
+        rest = Starlette(routes=routes)
+        rest.router.redirect_slashes = False  # where to would be told from a Host that anybody may write
+        return Straight(infer, rest)
 
     def _guarded(self, handle: Callable[[Caller, Call], Awaitable[Reply]], role: Role = "caller") -> Guarded:
-        return Guarded(self.door, role, handle)
+        return Guarded(self.door, role, handle, self.teller.book.counters)
 
     async def _infer(self, caller: Caller, call: Call) -> Reply:
         self.door.pace(caller)
-        served = self.shelf.get(call.path["model"], call.path.get("number", ""))
-        ask = oip.read(await call.body(), _header_byte(call.headers))
-        answer = await self.teller.answer(caller, served, ask)
+        name, number = call.path["model"], call.path.get("number", "")
+        most_byte = _most_byte(self.shelf.get(name, number))
+        ask = oip.read(await call.body(most_byte), _header_byte(call.headers))
+        served, trial = self.shelf.get(name, number), None if number else self.shelf.trials.get(name)
+        if trial is None:
+            answer = await self.teller.answer(caller, served, ask)
+        else:
+            asked = Asked(caller, ask, ask.id or token_hex(8))
+            served, answer = await self.referee.answer(asked, served, trial)
         body, headers = oip.written(answer.rows, ask, served.version.model, served.name)
-        return Reply(body, headers | {"x-model-version": served.name})
+        return Reply(body, headers | {"x-model-version": served.name, "x-request-id": answer.request})
 
     async def _ready(self, _: Caller, call: Call) -> Reply:
         served = self.shelf.get(call.path["model"], call.path.get("number", ""))
@@ -149,6 +206,12 @@ class Face:
         version = served.version
         return _told({"name": version.model, "versions": [served.name], "platform": "pennyweight"})
 
+    async def _metrics(self, _: Caller, _call: Call) -> Reply:
+        return Reply(await self.scraped.text(), {"content-type": TYPE})
+
+    async def _described(self, _: Caller, _call: Call) -> Reply:
+        return _told(described(self.routes))
+
     async def _live(self, _: Any) -> Any:
         from starlette.responses import Response
 
@@ -158,6 +221,12 @@ class Face:
         from starlette.responses import Response
 
         return Response(status_code=200 if self.shelf.current else 503)
+
+
+def _most_byte(served: Served) -> int:
+    """The longest body that could be answered: as many values as a batch may have, written out."""
+    values = served.lane.terms.most_rows * math.prod(served.shape) if served.shape else MOST_BYTE
+    return min(MOST_BYTE, 2**16 + _VALUE_BYTE * values)
 
 
 def _told(value: dict[str, Any]) -> Reply:

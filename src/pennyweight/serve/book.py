@@ -6,12 +6,16 @@ import asyncio
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from pennyweight.errors import PennyweightError
+from pennyweight.serve import softly
+from pennyweight.serve.counters import Counters
 from pennyweight.serve.refused import RefusedError
-from pennyweight.store.team import leases, usage
+from pennyweight.store.team import budgets, leases, tallies, usage
 from pennyweight.store.team.opened import explained
+from pennyweight.store.team.tallies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +23,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from pennyweight.serve.purse import Hold
+    from pennyweight.serve.softly import Soft
     from pennyweight.store.team.usage import Request
 
 T = TypeVar("T")
 _LOST = RefusedError(503, "The reservation for this request ran out; nothing was charged.", retry_s=1.0)
 _MOST = 4096  # rows of one transaction
+_AGAIN = 3  # times that a transaction is tried again after others stood in its way
+_DEADLOCK = "40P01"
 
 
 @dataclass(slots=True, eq=False)
@@ -39,18 +46,23 @@ class Book:
     """Writes rows and settles holds in groups: whoever comes while one group is written is in the next.
 
     A row is on the disk when its future is done. If the store fails, the futures fail with `RefusedError` (503):
-    what cannot be recorded is not answered.
+    what cannot be recorded is not answered. `soft` are the budgets that are only counted, by tenant and key.
     """
 
     engine: Engine
+    counters: Counters = field(default_factory=Counters)
+    soft: Soft = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _rows: deque[_Row] = field(default_factory=deque, init=False)
     _errands: deque[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = field(default_factory=deque, init=False)
+    _notes: deque[tuple[tuple[int, int], Tally]] = field(default_factory=deque, init=False)
+    _link: Connection | None = field(default=None, init=False)
     _bell: threading.Event = field(default_factory=threading.Event, init=False)
     _open: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         """Start the thread."""
+        self._url = str(self.engine.url)
         self._thread = threading.Thread(target=self._work, name="book", daemon=True)
         self._thread.start()
 
@@ -58,8 +70,32 @@ class Book:
         """Record a request and settle its hold; done when both are on the disk."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._rows.append(_Row(request, hold, done))
-        self._bell.set()
+        if not self._bell.is_set():
+            self._bell.set()
         return done
+
+    def note(self, rollout: int, number: int, seen: Tally) -> None:
+        """Add to what a version on trial has done; it is on the disk with the next group, or when `flush` is done."""
+        self._notes.append(((rollout, number), seen))
+
+    def flush(self) -> asyncio.Future[None]:
+        """Bring what was noted to the disk."""
+        noted: dict[tuple[int, int], Tally] = {}
+
+        def errand(link: Connection) -> None:  # which may be tried again
+            for which, seen in self._noted().items():
+                noted[which] = noted.get(which, Tally()) + seen
+            tallies.add(link, noted)
+
+        return self.run(errand)
+
+    def _noted(self) -> dict[tuple[int, int], Tally]:
+        """What was noted until now; the event loop may note more meanwhile."""
+        found: dict[tuple[int, int], Tally] = {}
+        for _ in range(len(self._notes)):
+            which, seen = self._notes.popleft()
+            found[which] = found.get(which, Tally()) + seen
+        return found
 
     def run(self, errand: Callable[[Connection], T]) -> asyncio.Future[T]:
         """Let the thread carry something out in a transaction of its own."""
@@ -83,25 +119,52 @@ class Book:
                 self._post(done, self._tried(errand))
             while self._rows:
                 self._group([self._rows.popleft() for _ in range(min(_MOST, len(self._rows)))])
+        if self._link is not None:
+            self._link.close()
 
     def _group(self, rows: list[_Row]) -> None:
-        found = self._tried(lambda link: _recorded(link, rows))
+        noted = self._noted() if self._notes else {}
+        found = self._tried(lambda link: _recorded(link, rows, noted, self.soft))
+        if isinstance(found, list):
+            for row in compress(rows, found):
+                self.counters.wrote(row.request)
+        else:
+            self._notes.extend(noted.items())
         self._loop.call_soon_threadsafe(_let_go, rows, found)
 
     def _tried(self, errand: Callable[[Connection], T]) -> T | RefusedError | PennyweightError:
+        found = self._once(errand)
+        for _ in range(_AGAIN):
+            if not _clashed(found):
+                break
+            found = self._once(errand)
+        return found
+
+    def _once(self, errand: Callable[[Connection], T]) -> T | RefusedError | PennyweightError:
         try:
-            with explained(str(self.engine.url)), self.engine.begin() as link:
-                return errand(link)
+            with explained(self._url):
+                return self._carried_out(errand)
         except PennyweightError as error:
             return error
         except Exception:  # ruff: ignore[blind-except] - the thread must live on; whoever waits is told
             return RefusedError(503, "The store cannot be written.", retry_s=1.0)
 
+    def _carried_out(self, errand: Callable[[Connection], T]) -> T:
+        """Carry out in a transaction on the thread's own connection, which is opened anew after any failure."""
+        link = self._link = self._link or self.engine.connect()
+        try:
+            with link.begin():
+                return errand(link)
+        except BaseException:
+            self._link = None
+            link.close()
+            raise
+
     def _post(self, done: asyncio.Future[Any], found: object) -> None:
         self._loop.call_soon_threadsafe(_finish, done, found)
 
 
-def _recorded(link: Connection, rows: list[_Row]) -> list[bool]:
+def _recorded(link: Connection, rows: list[_Row], noted: dict[tuple[int, int], Tally], soft: Soft) -> list[bool]:
     """Record and settle those rows whose leases still live; whether each of them was."""
     ids = {id_ for row in rows for id_, _ in row.hold.parts}
     alive = leases.held(link, ids) if ids else {}
@@ -110,8 +173,12 @@ def _recorded(link: Connection, rows: list[_Row]) -> list[bool]:
     for row, is_fine in zip(rows, fine, strict=True):
         if is_fine:
             spent.update(row.hold.spent(row.request.cost_nusd))
-    usage.record(link, [row.request for row, is_fine in zip(rows, fine, strict=True) if is_fine])
+    requests = [row.request for row in compress(rows, fine)]
+    usage.record(link, requests)
     leases.settle(link, spent)
+    if soft:
+        budgets.track(link, softly.spent(requests, soft))
+    tallies.add(link, noted)
     return fine
 
 
@@ -122,6 +189,12 @@ def _let_go(rows: list[_Row], found: list[bool] | RefusedError | PennyweightErro
         return
     for row, fine in zip(rows, found, strict=True):
         _finish(row.done, None if fine else _LOST)
+
+
+def _clashed(found: object) -> bool:
+    """Whether PostgreSQL gave a transaction up so that others, which waited for it as it did for them, can go on."""
+    said = getattr(found, "__cause__", None)
+    return getattr(getattr(said, "orig", None), "sqlstate", "") == _DEADLOCK
 
 
 def _finish(done: asyncio.Future[Any], found: object) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Headers = Mapping[bytes, bytes]
 
 _LOCAL = Caller("", Tenant("local", "local"), "admin")
-_NAMES_OF_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BURST_S = 1.0
 
 
@@ -54,7 +54,7 @@ class Door:
 
     ring: Ring
     keyless: bool
-    hosts: frozenset[str] = _NAMES_OF_LOOPBACK
+    hosts: frozenset[str] = LOOPBACK
     share: float = 1.0
     buckets: dict[str, Bucket] = field(default_factory=dict)
 

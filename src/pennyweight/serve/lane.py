@@ -25,23 +25,32 @@ if TYPE_CHECKING:
 
 INLINE_S = 1.5e-3  # what takes less is computed where requests are read: handing it to a thread would cost more
 _NS = 1_000_000_000
+_SIZES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How requests are taken: rows in a batch at most, seconds that a batch should take, seconds to wait in all."""
+    """How requests are taken: rows in a batch at most, seconds that a batch should take, seconds to wait in all.
+
+    A batch that takes less than `inline_s` is computed where requests are read.
+    """
 
     most_rows: int = 256
     target_s: float = 0.005
     patience_s: float = 10.0
+    inline_s: float = INLINE_S
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said to one request, and its share of the nanoseconds that the batch took."""
+    """What the model said to one request, and its share of the nanoseconds that the batch took.
+
+    `request` is the name under which it is recorded, "" while it is not.
+    """
 
     rows: NDArray[Any]
     compute_ns: int
+    request: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,12 +63,17 @@ class _Waiting:
 @final
 @dataclass(slots=True, eq=False)
 class Lane:
-    """Batches for one session, in the event loop that made it; `pool` computes what takes long."""
+    """Batches for one session, in the event loop that made it; `pool` computes what takes long.
+
+    `sizes` counts batches of up to 0, 1, 3, 7 … rows, and `answered` the rows of all of them.
+    """
 
     session: Session
     pool: Executor
     terms: Terms = field(default_factory=Terms)
     pace: Pace = field(default_factory=Pace)
+    sizes: list[int] = field(default_factory=lambda: [0] * _SIZES, init=False)
+    answered: int = field(default=0, init=False)
     _line: deque[_Waiting] = field(default_factory=deque, init=False)
     _rows: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
@@ -102,7 +116,7 @@ class Lane:
             if self._busy:
                 loop.call_soon(self._turn)
             return
-        if self.pace.expected_s(sum(len(each.rows) for each in batch)) < INLINE_S:
+        if self.pace.expected_s(sum(len(each.rows) for each in batch)) < self.terms.inline_s:
             self._tell(batch, _answers(self.session, batch))
             loop.call_soon(self._turn)
             return
@@ -136,8 +150,11 @@ class Lane:
 
     def _tell(self, batch: list[_Waiting], found: list[Answer | Exception]) -> None:
         right = [each for each in found if isinstance(each, Answer)]
+        rows = sum(len(each.rows) for each in right)
+        self.sizes[min(rows.bit_length(), _SIZES - 1)] += 1
+        self.answered += rows
         if len(right) == len(batch):
-            self.pace.saw(sum(len(each.rows) for each in right), sum(each.compute_ns for each in right) / _NS)
+            self.pace.saw(rows, sum(each.compute_ns for each in right) / _NS)
         for each, answer in zip(batch, found, strict=True):
             if each.done.done():
                 continue
@@ -181,4 +198,7 @@ class _WrongCountError(Exception):
 
 
 def _refused(why: Exception) -> RefusedError:
-    return bad(why.problem[:200]) if isinstance(why, PennyweightError) else RefusedError(500, "The model failed.")
+    """Our own words; what a library says after a colon may tell of the machine, and stays here."""
+    if not isinstance(why, PennyweightError):
+        return RefusedError(500, "The model failed.")
+    return bad(f"{why.problem.partition(': ')[0].rstrip('.')[:200]}.")

@@ -73,6 +73,11 @@ class Ask:
     binary: bool
 
 
+def datatypes() -> tuple[str, ...]:
+    """The names of the types that a tensor may have."""
+    return tuple(_KINDS)
+
+
 def read(body: bytes, header_byte: int | None = None) -> Ask:
     """The question in a request of `body`, whose first `header_byte` bytes are JSON if tensors follow as bytes.
 

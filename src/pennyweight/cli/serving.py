@@ -1,0 +1,31 @@
+"""`pennyweight serve`: says where it answers, then answers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pennyweight.cli.screen import say
+
+if TYPE_CHECKING:
+    from pennyweight.serve.running import Place
+
+
+def tell_serving(place: Place, workers: int) -> None:
+    """Serve until a signal says stop."""
+    if workers == 1:
+        from pennyweight.serve.running import serve
+
+        serve(place, say_now)
+        return
+    from pennyweight.serve.crew import serve_many
+
+    code = serve_many(place, workers, say_now)
+    if code:
+        sys.exit(code)
+
+
+def say_now(text: str) -> None:
+    """Print a line at once, also where standard output is a file."""
+    say(text)
+    sys.stdout.flush()

@@ -1,0 +1,256 @@
+"""Commands of what a team shares: `registry`, `tenants`, `tariff`, `bill`; the work is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+registry = typer.Typer(name="registry", help="Versions of models, and the aliases that stand for them.")
+tenants = typer.Typer(name="tenants", help="Who may ask: tenants, their keys, rates and budgets.")
+app.add_typer(registry)
+app.add_typer(tenants)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of tables.")]
+Store = Annotated[
+    str, typer.Option("--store", help="A file, or postgresql://…. Default: $PENNYWEIGHT_STORE, or team.db at home.")
+]
+Artifact = Annotated[Path, typer.Argument(help="An artifact folder, such as winner.pw.")]
+Version = Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="Such as digits@3.")]
+Models = Annotated[
+    list[str], typer.Argument(metavar="MODEL…", help="Such as digits (its production), digits@3 or digits@staging.")
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The name of a model in the registry.")]
+Alias = Annotated[str, typer.Option("--to", help="The alias that stands for it from now on.")]
+Why = Annotated[str, typer.Option(help="Why; it is kept in the history.")]
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The name of a tenant.")]
+
+
+@registry.command("add")
+def registry_add(
+    artifact: Artifact,
+    name: Annotated[str, typer.Option("--name", help="The model's name.")],
+    *,
+    artifacts: Annotated[str, typer.Option(help="Keep it at this URL (fsspec) instead of at home.")] = "",
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Keep an artifact as the next version of a model; the same content keeps the number that it has.
+
+    A folder that MLflow has written is taken too, if it holds an ONNX model.
+    """
+    from pennyweight.cli.registering import tell_added
+
+    tell_added(artifact, name, artifacts, store, json=json)
+
+
+@registry.command("promote")
+def registry_promote(
+    version: Version, to: Alias = "production", why: Why = "", *, store: Store = "", json: Json = False
+) -> None:
+    """Let an alias stand for a version; servers of the alias follow within a second, and drop no request."""
+    from pennyweight.cli.registering import tell_promoted
+
+    tell_promoted(version, to, why, store, json=json)
+
+
+@registry.command("rollback")
+def registry_rollback(
+    model: Model, to: Alias = "production", why: Why = "", *, store: Store = "", json: Json = False
+) -> None:
+    """Let an alias stand for what it stood for before."""
+    from pennyweight.cli.registering import tell_rolled_back
+
+    tell_rolled_back(model, to, why, store, json=json)
+
+
+@registry.command("retire")
+def registry_retire(version: Version, why: Why = "", *, store: Store = "", json: Json = False) -> None:
+    """Let a version be promoted no more."""
+    from pennyweight.cli.registering import tell_retired
+
+    tell_retired(version, why, store, json=json)
+
+
+@registry.command("list")
+def registry_list(*, store: Store = "", json: Json = False) -> None:
+    """List all versions: where they are from, what is guaranteed, and which aliases stand for them."""
+    from pennyweight.cli.registering import tell_versions
+
+    tell_versions(store, json=json)
+
+
+@registry.command("history")
+def registry_history(model: Model, *, store: Store = "", json: Json = False) -> None:
+    """Tell what was done to a model's versions and aliases: when, by whom, why."""
+    from pennyweight.cli.registering import tell_history
+
+    tell_history(model, store, json=json)
+
+
+@tenants.command("add")
+def tenants_add(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    name: Tenant,
+    organisation: Annotated[str, typer.Option(help="Whose part it is. Default: an organisation of its own.")] = "",
+    budget: Annotated[
+        list[str] | None, typer.Option(help="A budget that holds, such as 5usd/day; may be repeated.")
+    ] = None,
+    rate: Annotated[str, typer.Option(help="The most requests, such as 100/s. Default: no limit.")] = "",
+    zone: Annotated[str, typer.Option(help="The time zone in which days and months begin.")] = "UTC",
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Add a tenant with a key, which is printed once and never again."""
+    from pennyweight.cli.tenanting import Wish, tell_added
+
+    tell_added(Wish(name, organisation or name, tuple(budget or ()), rate, zone), store, json=json)
+
+
+@tenants.command("key")
+def tenants_key(
+    name: Tenant,
+    role: Annotated[str, typer.Option(help="What it may do: caller or admin.")] = "caller",
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Make one more key for a tenant, printed once."""
+    from pennyweight.cli.tenanting import tell_key
+
+    tell_key(name, role, store, json=json)
+
+
+@tenants.command("revoke")
+def tenants_revoke(
+    key: Annotated[str, typer.Argument(help="The key's id: its part between the underscores.")],
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Let a key open nothing from now on; servers follow within a second."""
+    from pennyweight.cli.tenanting import tell_revoked
+
+    tell_revoked(key, store, json=json)
+
+
+@tenants.command("close")
+def tenants_close(name: Tenant, *, store: Store = "", json: Json = False) -> None:
+    """Let a tenant ask no more; its bills stay."""
+    from pennyweight.cli.tenanting import tell_closed
+
+    tell_closed(name, store, json=json)
+
+
+@tenants.command("budget")
+def tenants_budget(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    name: Annotated[str, typer.Argument(help="A tenant, an organisation, or the id of a key.")],
+    budget: Annotated[str, typer.Argument(help="Such as 5usd/day: per minute, hour, day, month or total.")],
+    level: Annotated[str, typer.Option(help="Whose it is: key, tenant or organisation.")] = "tenant",
+    zone: Annotated[str, typer.Option(help="The time zone in which days and months begin.")] = "UTC",
+    *,
+    soft: Annotated[bool, typer.Option("--soft", help="Only warn, at 80% and at 100%; refuse nothing.")] = False,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Set a budget that holds, or change it; what was spent in its period stays spent."""
+    from pennyweight.cli.tenanting import read_budget, tell_budget
+
+    tell_budget(read_budget(budget, level, name, zone, hard=not soft), store, json=json)
+
+
+@tenants.command("list")
+def tenants_list(*, store: Store = "", json: Json = False) -> None:
+    """List tenants with their keys' ids, rates, and where their budgets stand."""
+    from pennyweight.cli.tenanting import tell_tenants
+
+    tell_tenants(store, json=json)
+
+
+@app.command()
+def tariff(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    model: Model,
+    *,
+    request: Annotated[str, typer.Option(help="Dollars per request.")] = "0",
+    row: Annotated[str, typer.Option(help="Dollars per row or token that goes in.")] = "0",
+    answer: Annotated[str, typer.Option(help="Dollars per row or token that comes out.")] = "0",
+    cached: Annotated[str, typer.Option(help="Dollars per row or token that goes in and was cached.")] = "0",
+    second: Annotated[str, typer.Option(help="Dollars per second of compute.")] = "0",
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Set what a model's requests cost from now on, or with no price given tell what they cost."""
+    from pennyweight.cli.billing import tell_tariff
+
+    tell_tariff(model, (request, row, answer, cached, second), store, json=json)
+
+
+@app.command()
+def bill(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    by: Annotated[str, typer.Option(help="Split by tenant, organisation, model, version, key, day.")] = "tenant,model",
+    month: Annotated[str, typer.Option(help="Only this month, such as 2026-11. Default: everything.")] = "",
+    idle_usd_hour: Annotated[str, typer.Option(help="What the machine costs per hour; idle hours are shared.")] = "0",
+    focus: Annotated[
+        Path | None, typer.Option(help="Write it as FOCUS 1.2 instead, to a .csv or .parquet file.")
+    ] = None,
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Tell what requests cost, dearest first."""
+    from pennyweight.cli.billing import Asked, tell_bill
+
+    tell_bill(Asked(by, month, idle_usd_hour, focus), store, json=json)
+
+
+@app.command()
+def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    models: Models,
+    port: Annotated[int, typer.Option(help="The port to listen at.", min=0, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen at; others need a key.")] = "127.0.0.1",
+    name: Annotated[list[str] | None, typer.Option(help="A host name that requests may ask under.")] = None,
+    workers: Annotated[int, typer.Option(help="How many processes answer, behind one port.", min=1, max=256)] = 1,
+    *,
+    uncertified: Annotated[
+        bool, typer.Option("--uncertified", help="Versions without a certificate may replace certified ones.")
+    ] = False,
+    store: Store = "",
+) -> None:
+    """Answer requests for models of the registry, by the Open Inference Protocol, until a signal says stop.
+
+    Every request is recorded before it is answered, and no budget is overspent. Without any key only this machine may
+    ask, as the tenant "local". What an alias stands for is followed within a second, without dropping a request.
+    """
+    from pennyweight.cli.serving import tell_serving
+    from pennyweight.serve.running import Place
+
+    tell_serving(Place(tuple(models), host, port, store, tuple(name or ()), uncertified=uncertified), workers)
+
+
+@app.command()
+def alerts(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="Only this model's. Default: all.")] = "",
+    since: Annotated[str, typer.Option(help="Not older than this, such as 12h or 7d. Default: all.")] = "",
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """List what was noticed about served models: drift, a broken floor, canaries that ended, odd costs."""
+    from pennyweight.cli.alerting import tell_alerts
+
+    tell_alerts(model, since, store, json=json)
+
+
+@app.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns request and label; row where there are several.")],
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """Tell what would have been right, by request; the floor is watched by it from then on."""
+    from pennyweight.cli.alerting import tell_labelled
+
+    tell_labelled(file, store, json=json)

@@ -1,0 +1,77 @@
+"""What a connection may cost before anybody is let in: seconds to say what it wants, and bytes of a head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+HEAD_S = 10.0
+"""From the connection, or the first byte of a request, to the end of its head."""
+WHOLE_S = 60.0
+"""From the first byte of a request to its last."""
+HEAD_BYTE = 32 * 1024
+"""Of a head that has not come to its end; what comes in one read may be longer."""
+LOOK_S = 2.0
+MOST_CONNECTIONS = 2048
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@final
+class Watched(HttpToolsProtocol):
+    """uvicorn's protocol that hangs up on those who speak too slowly or too long, for half a microsecond a request."""
+
+    _begun_s: float = 0.0  # when what is being read began, 0 while nothing is
+    _heading: bool = False
+    _head_byte: int = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look at the clock."""
+        super().connection_made(transport)
+        self._begun_s = self.loop.time()
+        self._heading = True
+        self._timer = self.loop.call_later(LOOK_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that does not end is answered 431."""
+        super().data_received(data)
+        if self._heading:
+            self._head_byte += len(data)
+            if self._head_byte > HEAD_BYTE and not self.transport.is_closing():
+                self.transport.write(_TOO_LONG)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._begun_s = self.loop.time()
+        self._heading, self._head_byte = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Its head is complete."""
+        self._heading = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        self._begun_s = 0.0
+        super().on_message_complete()
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        most_s = HEAD_S if self._heading else WHOLE_S
+        if self._begun_s and self.loop.time() - self._begun_s > most_s:
+            self.transport.abort()
+            return
+        self._timer = self.loop.call_later(LOOK_S, self._look)

@@ -1,0 +1,68 @@
+"""Real servers, killed at random moments: budgets hold, and what was acknowledged is recorded."""
+
+import asyncio
+
+import pytest
+
+from bench.serve_budget import Size, overrun, storm
+from bench.serve_ledger import killed, written
+from bench.serve_load import Order, load
+from bench.serve_ours import books, team
+from bench.serve_soak import drift, soak
+from bench.serve_stores import database
+
+SMALL = Size(workers=2, callers=16, requests=600, kill_s=0.5, limit_nusd=400_000)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path):
+    if request.param == "sqlite":
+        return str(tmp_path / "team.db")
+    return database(str(request.getfixturevalue("postgres")))
+
+
+def test_no_nano_dollar_is_spent_over_a_budget_while_workers_are_killed(tmp_path, where):
+    seen = storm(tmp_path, where, SMALL)
+    assert overrun(seen, SMALL.limit_nusd) == 0
+    assert seen.answered <= seen.after.rows
+    assert seen.after.nusd == seen.after.spent_nusd
+    assert seen.refused > 0
+    assert seen.other == 0
+    assert seen.after.nusd > 0.9 * SMALL.limit_nusd
+
+
+def test_what_was_acknowledged_before_a_kill_is_recorded_once(tmp_path):
+    seen = killed(tmp_path, 3, pause_s=0.5)
+    assert seen.acknowledged > 0
+    assert (seen.missing, seen.twice) == (0, 0)
+    assert seen.unacknowledged <= seen.lost
+    assert seen.recorded == seen.acknowledged + seen.unacknowledged
+
+
+def test_thousands_that_wait_are_written_together(tmp_path):
+    rows_s, _ = asyncio.run(written(tmp_path, 8192))
+    assert rows_s > 5000
+
+
+def test_under_an_even_load_the_store_counts_what_the_client_counts(tmp_path):
+    seen = soak(tmp_path, 2.0, slices=4)
+    assert seen.answered > 100
+    assert (seen.rows, seen.nusd) == (seen.answered, seen.spent_nusd)
+    assert (seen.lost, seen.other, seen.whys) == (0, 0, {})
+
+
+def test_binary_questions_are_answered_like_those_in_json(tmp_path):
+    ours = team(tmp_path)
+    server = ours.start()
+    try:
+        told = load(Order(ours.port, ours.question(binary=True), 8, 20.0, count=200))
+    finally:
+        server.stop()
+    assert told["statuses"] == {"200": 200}
+    assert told["lost"] == 0
+    assert books(ours.store).rows == 201  # one more showed that the server answers
+
+
+def test_drift_is_that_of_the_last_third_against_the_first():
+    assert drift([9.0, *[1.0] * 9, *[1.5] * 9]) == pytest.approx(0.5)
+    assert drift([1.0] * 20) == 0
