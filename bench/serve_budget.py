@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NUSD = 1_000_000_000
-TARIFF = ("--request", "0.000001", "--second", "0.01")
+TARIFF = ("--request", "0.000001", "--second", "0.001")
 LIMIT_NUSD = 6_000_000  # some 5,000 requests of 1,000 nano-dollars and their compute
 LEASE_S = 6.5  # after which nobody holds anything for a dead worker
 CACHE = ROOT / ".pennyweight" / "bench" / "serve"

@@ -11,7 +11,7 @@ from bench.serve_ours import books, team
 from bench.serve_soak import drift, soak
 from bench.serve_stores import database
 
-SMALL = Size(workers=2, callers=16, requests=600, kill_s=0.5, limit_nusd=400_000)
+SMALL = Size(workers=2, callers=16, requests=900, kill_s=0.1, limit_nusd=600_000)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -23,6 +23,7 @@ def where(request, tmp_path):
 
 def test_no_nano_dollar_is_spent_over_a_budget_while_workers_are_killed(tmp_path, where):
     seen = storm(tmp_path, where, SMALL)
+    assert seen.kills > 0
     assert overrun(seen, SMALL.limit_nusd) == 0
     assert seen.answered <= seen.after.rows
     assert seen.after.nusd == seen.after.spent_nusd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Python writes the traceback into an exception that passes a context manager
 class RefusedError(Exception):
     """Why, for the caller; `retry_s` says when to come again, 0 where that would not help."""
 
