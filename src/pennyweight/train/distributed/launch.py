@@ -76,9 +76,19 @@ def _watch(workers: Sequence[Worker]) -> None:
     while True:
         codes = [each.process.poll() for each in workers]
         if any(codes):
-            time.sleep(_SETTLE_S)
+            _settle(workers)
             raise _failure(workers)
         if all(code == 0 for code in codes):
+            return
+        time.sleep(_LOOK_S)
+
+
+def _settle(workers: Sequence[Worker]) -> None:
+    """Let the others end too; while all that ended have merely lost another, for as long as that one may take to."""
+    time.sleep(_SETTLE_S)
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end and all(not _code(each) or _lost(each) for each in workers):
+        if all(each.process.poll() is not None for each in workers):
             return
         time.sleep(_LOOK_S)
 
@@ -86,7 +96,7 @@ def _watch(workers: Sequence[Worker]) -> None:
 def _failure(workers: Sequence[Worker]) -> PennyweightError:
     """What to say: of those that failed, one that was killed, else one that did not merely lose another."""
     failed = [each for each in workers if each.process.poll()]
-    worker = min(failed, key=lambda each: (_code(each) > 0, _code(each) == LostError.exit_code, each.rank))
+    worker = min(failed, key=lambda each: (_code(each) > 0, _lost(each), each.rank))
     code, who = _code(worker), f"Worker {worker.rank} of {len(workers)}"
     if code < 0:
         name = signal.Signals(-code).name
@@ -102,6 +112,11 @@ def _failure(workers: Sequence[Worker]) -> PennyweightError:
 
 def _code(worker: Worker) -> int:
     return worker.process.poll() or 0
+
+
+def _lost(worker: Worker) -> bool:
+    """Whether a worker ended because another was gone, by its exit code or the last words of its script."""
+    return _code(worker) == LostError.exit_code or (_code(worker) > 0 and LostError.__name__ in _last_line(worker.log))
 
 
 def _last_line(log: Path) -> str:
