@@ -7,7 +7,6 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -18,9 +17,7 @@ from torch import nn
 from pennyweight.core import TeamSpec, TrainSpec
 from pennyweight.errors import BadInputError, MissingExtraError, PennyweightError
 from pennyweight.train.checkpoint import Checkpoints
-from pennyweight.train.clock import Clock
 from pennyweight.train.how import How, Judge
-from pennyweight.train.loop import fit
 from pennyweight.train.objective import Batch
 from pennyweight.train.server.cluster import cluster
 from pennyweight.train.server.correction import Correction
@@ -243,17 +240,3 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match="distributed"):
         train_served(nn.Linear(8, 4), blobs(), SETTINGS)
-
-
-def test_the_training_loop_reaches_the_server_by_the_way_to_agree():
-    data = blobs()
-    clock = Clock()
-    done = fit(
-        network(),
-        SimpleNamespace(x=data.x.numpy(), y=data.y.numpy()),
-        replace(SETTINGS, epochs=2),
-        how=How(clock=clock),
-    )
-    assert done.rows == 2 * 640
-    assert done.history[-1] < done.history[0]
-    assert clock.elsewhere_s > 0.02  # of processes that may have been started for another training
