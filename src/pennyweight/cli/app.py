@@ -13,6 +13,7 @@ from pennyweight.cli import (
     devices,
     ending,
     large,
+    letting,
     looking,
     measured,
     moving,
@@ -242,6 +243,7 @@ app.add_typer(packing.app)
 app.add_typer(measured.app)
 app.add_typer(training.app)
 app.add_typer(teaming.app)
+app.add_typer(letting.app)
 app.add_typer(moving.app)
 app.add_typer(settling.app)
 app.add_typer(looking.app)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pennyweight.cli import teaming
+from pennyweight.cli import letting, teaming
 
 app = typer.Typer()
 
 Json = teaming.Json
 Store = teaming.Store
-Tenant = teaming.Tenant
+Tenant = letting.Tenant
 Model = teaming.Model
 Invoice = Annotated[Path, typer.Argument(help="CSV with tenant, model, day, usd; or a FOCUS data set as CSV.")]
 

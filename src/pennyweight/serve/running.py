@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import uvicorn
     from sqlalchemy import Engine
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+ON_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _DRAIN_S = 10
 _BACKLOG = 2048
 
@@ -122,7 +122,7 @@ def check(engine: Engine, place: Place) -> None:
     """Raise `BadInputError` if everybody could ask from elsewhere."""
     with reading(engine) as link:
         keyless = not Ring.of(link).callers
-    if keyless and place.host not in _LOOPBACK:
+    if keyless and place.host not in ON_LOOPBACK:
         raise BadInputError(
             f"Everybody who reaches {place.host} could ask: there is no key yet.",
             "make one first, with pennyweight tenants add NAME, or listen on 127.0.0.1.",
@@ -132,23 +132,10 @@ def check(engine: Engine, place: Place) -> None:
 async def _answering(
     engine: Engine, place: Place, listener: socket.socket, told: Callable[[str], None], halt: Halt
 ) -> None:
-    import uvicorn
-
-    from pennyweight.serve.guarding import MOST_CONNECTIONS, Watched
+    from pennyweight.serve.guarding import server as guarded
 
     async with parts(engine, place) as face:
-        config = uvicorn.Config(
-            face.app(),
-            http=Watched,
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=_DRAIN_S,
-        )
-        server = uvicorn.Server(config)
+        server = guarded(face.app(), drain_s=_DRAIN_S)
         halt.over(server)
         listener.listen(_BACKLOG)  # whoever comes as soon as it is told waits a moment, and is not turned away
         shown = ", ".join(str(each.version) for each in face.shelf.current.values())

@@ -19,7 +19,6 @@ from pennyweight.web.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _DRAIN_S = 2
 _CONNECTIONS = 256
 
@@ -39,28 +38,14 @@ def show(where: Where, told: Callable[[str], None]) -> None:
 
     Raises `BadInputError` if the address cannot be used: taken, or open to others while there is no key.
     """
-    import uvicorn
-
-    from pennyweight.serve.guarding import Watched
+    from pennyweight.serve.guarding import server as guarded
 
     with opened(where.store) as engine, _listening(where) as listener:
         running.check(engine, running.Place((), where.host))
         port, halt = listener.getsockname()[1], running.Halt(None)
-        guard = Guard(where.host in _LOOPBACK, LOOPBACK | {*where.hosts, where.host})
+        guard = Guard(where.host in running.ON_LOOPBACK, LOOPBACK | {*where.hosts, where.host})
         dashboard = Dashboard(Books(engine, home()), guard)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                dashboard.app(),
-                http=Watched,
-                ws="none",
-                log_level="warning",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=_DRAIN_S,
-            )
-        )
+        server = guarded(dashboard.app(), drain_s=_DRAIN_S, connections=_CONNECTIONS)
         dashboard.stopping = lambda: server.should_exit
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, halt)

@@ -40,6 +40,20 @@ class Line:
         """What is to be paid."""
         return self.usage_nusd + self.corrected_nusd + self.idle_nusd
 
+    def facts(self, by: Sequence[str]) -> dict[str, Any]:
+        """The line as plain values, what it is for under the words that it was asked `by`."""
+        return dict(zip(by, self.of, strict=True)) | {
+            "requests": self.requests,
+            "in_units": self.fed,
+            "out_units": self.made,
+            "compute_s": self.compute_s,
+            "joule": self.joule,
+            "usage_nusd": self.usage_nusd,
+            "corrected_nusd": self.corrected_nusd,
+            "idle_nusd": self.idle_nusd,
+            "total_nusd": self.total_nusd,
+        }
+
 
 def lines(link: Connection, by: Sequence[str], begin_ns: int, end_ns: int) -> tuple[Line, ...]:
     """The bill of the requests from `begin_ns` on and before `end_ns`, dearest first.

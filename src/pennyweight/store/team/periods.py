@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +12,7 @@ from pennyweight.errors import BadInputError, UnknownNameError
 Period = Literal["minute", "hour", "day", "month", "total"]
 PERIODS: tuple[Period, ...] = get_args(Period)
 _S = 1_000_000_000
+_MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 _NEVER_NS = 2**62
 
 
@@ -31,6 +33,14 @@ def span(period: Period, zone: str, at_ns: int) -> tuple[int, int]:
         case "total":
             return 0, _NEVER_NS
     raise BadInputError(f"There is no period {period!r}.", f"use one of {', '.join(PERIODS)}.")
+
+
+def month(text: str) -> tuple[int, int]:
+    """The first nanosecond of a month such as "2026-11" in UTC, and the first after it; or `BadInputError`."""
+    match = _MONTH.fullmatch(text)
+    if match is None or not 1970 <= int(match[1]) < 2200 or not 1 <= int(match[2]) <= 12:
+        raise BadInputError(f"{text[:40]!r} is no month.", "write it as 2026-11.")
+    return span("month", "UTC", int(datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC).timestamp()) * _S)
 
 
 def _even(long_ns: int, at_ns: int) -> tuple[int, int]:
