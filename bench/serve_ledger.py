@@ -22,8 +22,8 @@ from bench.serve_crew import Crew
 from bench.serve_load import Order, begin, end
 from bench.serve_ours import books, team
 from bench.serve_processes import ROOT
-from pennyweight.serve.book import Book
-from pennyweight.serve.purse import Hold
+from pennyweight.serve.money.book import Book
+from pennyweight.serve.money.purse import Hold
 from pennyweight.store.team import leases
 from pennyweight.store.team.budgets import Budget, put
 from pennyweight.store.team.opened import opened

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from pennyweight.core import Artifact
 from pennyweight.engine.answers import open_session, with_probes
-from pennyweight.serve.tariffs import ensure
+from pennyweight.serve.money.tariffs import ensure
 from pennyweight.store.artifacts import ArtifactStore
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 
+from pennyweight.serve.answering.lane import Lane
+from pennyweight.serve.answering.shelf import Served, Shelf
+from pennyweight.serve.answering.teller import Teller
 from pennyweight.serve.app import Face
-from pennyweight.serve.book import Book
 from pennyweight.serve.door import Door
 from pennyweight.serve.keeping import Keeper
-from pennyweight.serve.lane import Lane
-from pennyweight.serve.shelf import Served, Shelf
-from pennyweight.serve.teller import Teller
+from pennyweight.serve.money.book import Book
 from pennyweight.store.team import registry
 from pennyweight.store.team.budgets import Budget, put
 from pennyweight.store.team.leases import Holder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pennyweight.cli.invoicing import nusd_of, shares_of, tell_exported
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.errors import BadInputError
-from pennyweight.serve.tariffs import NUSD
+from pennyweight.serve.money.tariffs import NUSD
 from pennyweight.store.team import registry
 from pennyweight.store.team.bills import Line, idle_lines, lines
 from pennyweight.store.team.opened import opened, reading

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.errors import CorruptError
-from pennyweight.serve.tariffs import NUSD
+from pennyweight.serve.money.tariffs import NUSD
 from pennyweight.store.focus import exported
 from pennyweight.store.focus.check import faults
 from pennyweight.store.team import idle, registry

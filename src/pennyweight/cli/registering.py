@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pennyweight.catalog import load_prices
 from pennyweight.cli.screen import say, say_json, say_table
-from pennyweight.serve.registering import register, who
-from pennyweight.serve.tariffs import ensure
+from pennyweight.serve.money.tariffs import ensure
+from pennyweight.serve.versions.registering import register, who
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.registry import Move

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.errors import BadInputError
-from pennyweight.serve.registering import who
-from pennyweight.serve.switching import Reached, Switch, attempt, back, switch
+from pennyweight.serve.versions.registering import who
+from pennyweight.serve.versions.switching import Reached, Switch, attempt, back, switch
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.registry import Move

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.errors import BadInputError
-from pennyweight.serve.tariffs import NUSD
+from pennyweight.serve.money.tariffs import NUSD
 from pennyweight.store.team.budgets import Budget, put, states
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.tenants import Tenant, add_key, add_tenant, close, keys, revoke, tenants

@@ -12,10 +12,10 @@ import orjson
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from pennyweight.serve.answering.trials import Asked, Referee
 from pennyweight.serve.described import described
 from pennyweight.serve.metrics import TYPE, Scraped
 from pennyweight.serve.refused import RefusedError, bad
-from pennyweight.serve.trials import Asked, Referee
 from pennyweight.serve.wire import oip
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
+    from pennyweight.serve.answering.shelf import Served, Shelf
+    from pennyweight.serve.answering.teller import Teller
     from pennyweight.serve.counters import Counters
     from pennyweight.serve.door import Door
-    from pennyweight.serve.shelf import Served, Shelf
-    from pennyweight.serve.teller import Teller
     from pennyweight.store.team.tenants import Caller, Role
 
 MOST_BYTE = 64 * 2**20

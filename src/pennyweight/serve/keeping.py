@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve import softly
+from pennyweight.serve.answering.teller import by_owner
+from pennyweight.serve.money import softly
 from pennyweight.serve.refused import RefusedError
-from pennyweight.serve.teller import by_owner
 from pennyweight.store.team import leases, workers
 from pennyweight.store.team.budgets import Budget, budgets
 from pennyweight.store.team.tenants import Ring
@@ -20,10 +20,10 @@ from pennyweight.store.team.usage import Price, price_of
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from pennyweight.serve.answering.shelf import Shelf
+    from pennyweight.serve.answering.teller import Teller
     from pennyweight.serve.door import Door
-    from pennyweight.serve.following import Follower
-    from pennyweight.serve.shelf import Shelf
-    from pennyweight.serve.teller import Teller
+    from pennyweight.serve.versions.following import Follower
     from pennyweight.store.team.workers import Worker
 
 EVERY_S = 1.0

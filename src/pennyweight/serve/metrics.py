@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from pennyweight.serve.shelf import Served, Shelf
-    from pennyweight.serve.teller import Teller
+    from pennyweight.serve.answering.shelf import Served, Shelf
+    from pennyweight.serve.answering.teller import Teller
     from pennyweight.store.team.budgets import State
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -15,15 +15,15 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, final
 
 from pennyweight.errors import BadInputError, MissingExtraError, PennyweightError
+from pennyweight.serve.answering.shelf import Shelf
+from pennyweight.serve.answering.teller import Teller
 from pennyweight.serve.app import Face
-from pennyweight.serve.book import Book
 from pennyweight.serve.door import LOOPBACK, Door
-from pennyweight.serve.following import Follower, Means
-from pennyweight.serve.goals import Wish, earlier, first, names
 from pennyweight.serve.keeping import Keeper
-from pennyweight.serve.loading import ready
-from pennyweight.serve.shelf import Shelf
-from pennyweight.serve.teller import Teller
+from pennyweight.serve.money.book import Book
+from pennyweight.serve.versions.following import Follower, Means
+from pennyweight.serve.versions.goals import Wish, earlier, first, names
+from pennyweight.serve.versions.loading import ready
 from pennyweight.store.team.leases import Holder
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.tenants import Ring, Tenant, add_tenant, tenants

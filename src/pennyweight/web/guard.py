@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from pennyweight.serve.door import LOOPBACK, Door
 from pennyweight.serve.refused import RefusedError
-from pennyweight.serve.registering import who
+from pennyweight.serve.versions.registering import who
 from pennyweight.store.team.tenants import Caller, Ring
 
 if TYPE_CHECKING:

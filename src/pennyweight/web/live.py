@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.tariffs import NUSD
+from pennyweight.serve.money.tariffs import NUSD
 from pennyweight.store.team import registry
 from pennyweight.store.team.series import series
 from pennyweight.web.books import amount

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.report.chart import front_chart
-from pennyweight.serve.tariffs import NUSD
+from pennyweight.serve.money.tariffs import NUSD
 from pennyweight.units import money, percent, seconds, si, usd
 
 if TYPE_CHECKING:

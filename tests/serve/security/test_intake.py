@@ -19,7 +19,7 @@ from wires import PATH, head, said, status
 from pennyweight.core import Artifact
 from pennyweight.engine.answers import open_session, with_probes
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.registering import fetch, register
+from pennyweight.serve.versions.registering import fetch, register
 from pennyweight.store.artifacts import save
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened, reading

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from pennyweight.errors import BadInputError
-from pennyweight.serve.book import Book
+from pennyweight.serve.money.book import Book
 from pennyweight.serve.watch.floor import Terms, Watched, carry_out, decide, last_certified, least
 from pennyweight.store.team import registry
 from pennyweight.store.team.alerts import alerts

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pennyweight.serve.book import Book
+from pennyweight.serve.money.book import Book
 from pennyweight.serve.watch import costs, floor
 from pennyweight.serve.watch.monitor import Monitor, Settings, noted
 from pennyweight.serve.watch.quality import standing

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from pennyweight.serve.book import Book
+    from pennyweight.serve.money.book import Book
     from pennyweight.store.team.registry import Version
 
 WATCHER = "watch"  # who moved the alias, as the history tells it

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from pennyweight.serve.book import Book
+    from pennyweight.serve.money.book import Book
     from pennyweight.serve.watch.floor import Decision
     from pennyweight.serve.watch.monitor import Monitor
     from pennyweight.store.team.alerts import Alert

@@ -16,7 +16,7 @@ from processes import call, start
 from sqlalchemy import select, text
 
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.serve.switching import Switch, attempt, back, switch
+from pennyweight.serve.versions.switching import Switch, attempt, back, switch
 from pennyweight.store.team import registry, workers
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.rollouts import Rollout

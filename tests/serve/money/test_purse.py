@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from pennyweight.serve.purse import Hold, Purse, Short, wanted
+from pennyweight.serve.money.purse import Hold, Purse, Short, wanted
 from pennyweight.store.team.budgets import Budget
 from pennyweight.store.team.leases import Lease
 

@@ -10,8 +10,8 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve import softly
 from pennyweight.serve.counters import Counters
+from pennyweight.serve.money import softly
 from pennyweight.serve.refused import RefusedError
 from pennyweight.store.team import budgets, leases, tallies, usage
 from pennyweight.store.team.opened import explained
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from pennyweight.serve.purse import Hold
-    from pennyweight.serve.softly import Soft
+    from pennyweight.serve.money.purse import Hold
+    from pennyweight.serve.money.softly import Soft
     from pennyweight.store.team.usage import Request
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from multiples import CERTIFICATE, ME, ROWS, added, asked, factor, filled
 from sqlalchemy import text
 
 from pennyweight.errors import CorruptError
-from pennyweight.serve import following
-from pennyweight.serve.goals import names
+from pennyweight.serve.answering.trials import agreeing, drawn
 from pennyweight.serve.running import Place, parts
-from pennyweight.serve.trials import agreeing, drawn
+from pennyweight.serve.versions import following
+from pennyweight.serve.versions.goals import names
 from pennyweight.store.team import alerts, labels, registry, rollouts, workers
 from pennyweight.store.team.labels import Label
 from pennyweight.store.team.opened import opened, reading

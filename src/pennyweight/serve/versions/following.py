@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, final
 
 from pennyweight.errors import CorruptError, PennyweightError
-from pennyweight.serve.goals import Goal, Wish, goals
-from pennyweight.serve.judging import settle
-from pennyweight.serve.lane import INLINE_S
+from pennyweight.serve.answering.lane import INLINE_S
+from pennyweight.serve.answering.shelf import Trial
 from pennyweight.serve.refused import RefusedError
-from pennyweight.serve.shelf import Trial
+from pennyweight.serve.versions.goals import Goal, Wish, goals
+from pennyweight.serve.versions.judging import settle
 from pennyweight.store.team import alerts, labels, registry, rollouts, workers
 from pennyweight.store.team.alerts import Alert
 from pennyweight.store.team.registry import Move, Remark
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from pennyweight.serve.book import Book
-    from pennyweight.serve.shelf import Served, Shelf
+    from pennyweight.serve.answering.shelf import Served, Shelf
+    from pennyweight.serve.money.book import Book
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.usage import Price
 

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from pennyweight.engine.answers import open_session, probes
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.serve.importing import imported, is_mlflow
-from pennyweight.serve.registering import fetch, register
+from pennyweight.serve.versions.importing import imported, is_mlflow
+from pennyweight.serve.versions.registering import fetch, register
 from pennyweight.store.team.opened import opened
 
 DESCRIPTION = """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.pace import Pace
+from pennyweight.serve.answering.pace import Pace
 from pennyweight.serve.refused import RefusedError, bad
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import time
 
 from serving import question, server
 
-from pennyweight.serve.purse import Hold
+from pennyweight.serve.money.purse import Hold
 from pennyweight.store.team import leases
 from pennyweight.store.team.leases import Holder
 

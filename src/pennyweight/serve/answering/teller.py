@@ -11,8 +11,8 @@ from secrets import randbits
 from typing import TYPE_CHECKING, final
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.lane import Answer
-from pennyweight.serve.purse import Hold, Purse, Short, wanted
+from pennyweight.serve.answering.lane import Answer
+from pennyweight.serve.money.purse import Hold, Purse, Short, wanted
 from pennyweight.serve.refused import RefusedError
 from pennyweight.store.team import leases
 from pennyweight.store.team.budgets import Budget, state
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from pennyweight.serve.book import Book
-    from pennyweight.serve.shelf import Served
+    from pennyweight.serve.answering.shelf import Served
+    from pennyweight.serve.money.book import Book
     from pennyweight.serve.wire.oip import Ask
     from pennyweight.store.team.leases import Holder, Lease
     from pennyweight.store.team.tenants import Caller

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pennyweight.serve.judging import ALPHA, LEAST, Sums, judged, verdict
+from pennyweight.serve.versions.judging import ALPHA, LEAST, Sums, judged, verdict
 from pennyweight.store.team.tallies import Tally
 
 

@@ -11,7 +11,7 @@ from pennyweight.serve.refused import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pennyweight.serve.lane import Lane
+    from pennyweight.serve.answering.lane import Lane
     from pennyweight.store.team.labels import Answer
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.rollouts import Rollout

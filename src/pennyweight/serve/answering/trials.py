@@ -19,9 +19,9 @@ from pennyweight.store.team.usage import Units
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.serve.lane import Answer
-    from pennyweight.serve.shelf import Served, Trial
-    from pennyweight.serve.teller import Teller
+    from pennyweight.serve.answering.lane import Answer
+    from pennyweight.serve.answering.shelf import Served, Trial
+    from pennyweight.serve.answering.teller import Teller
     from pennyweight.serve.wire.oip import Ask
     from pennyweight.store.team.rollouts import Rollout
     from pennyweight.store.team.tenants import Caller

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from pennyweight.serve.shelf import Served
+    from pennyweight.serve.answering.shelf import Served
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.rollouts import Rollout
     from pennyweight.store.team.usage import Price

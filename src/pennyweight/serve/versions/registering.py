@@ -6,8 +6,8 @@ import getpass
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.errors import BadInputError
-from pennyweight.serve.importing import imported, is_mlflow
-from pennyweight.serve.intake import inspect
+from pennyweight.serve.versions.importing import imported, is_mlflow
+from pennyweight.serve.versions.intake import inspect
 from pennyweight.store.artifacts import ArtifactStore, load
 from pennyweight.store.place import home
 from pennyweight.store.remote import RemoteStore

@@ -10,9 +10,9 @@ import numpy as np
 
 from pennyweight.engine.answers import answer, open_session, probes
 from pennyweight.errors import CorruptError
-from pennyweight.serve.lane import Lane, Terms
-from pennyweight.serve.registering import fetch
-from pennyweight.serve.shelf import Served
+from pennyweight.serve.answering.lane import Lane, Terms
+from pennyweight.serve.answering.shelf import Served
+from pennyweight.serve.versions.registering import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""What tenants may spend and have spent: leases, budgets that warn or refuse, and rows that are durable."""
