@@ -10,27 +10,30 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from pennyweight.core import Task, TeamSpec, TrainSpec
 from pennyweight.data.splits import Arrays
+from pennyweight.train.distributed.each import same_weights
 from pennyweight.train.distributed.join import joined
 from pennyweight.train.loop import How, Progress, fit
 from pennyweight.train.objective import Batch, Objective
+from pennyweight.train.team import Team
 from recipes.char_gpt import CharGPT, Shape
 from recipes.mnist_cnn import network, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pennyweight.train.team import Team
     from pennyweight.train.wire import Wire
 
 LOOK = 16  # steps between two looks at the loss
@@ -113,12 +116,11 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     contender = Contender(**order["contender"])
     torch.manual_seed(order["seed"])
-    with joined(TeamSpec(1, contender.sync, contender.compress)) as team:
-        wire: Wire = team.wire  # type: ignore[attr-defined]
+    with joined(TeamSpec(1, contender.sync, contender.compress)) as ours:
+        wire, rank = ours.wire, contender.torch_rank
+        team = Powered(wire, rank, contender.half) if rank else ours
         material = (_mnist if order["recipe"] == "mnist" else _gpt)(Path(order["data"]))
         watch = Watch(wire, material, order["target"])
-        if contender.torch_rank:
-            _use_powersgd(team, contender)
         fit(material.network, material.train, _settings(material, order, team), how=_how(team, watch, order))
         if team.rank == 0:
             Path(order["told"]).write_text(json.dumps([asdict(each) for each in watch.looks]), encoding="utf-8")
@@ -171,24 +173,32 @@ class Counted:
         return torch.distributed.all_reduce(x, *args, **kwargs)
 
 
-def _use_powersgd(team: Any, contender: Contender) -> None:
-    """Let PyTorch's own hook answer in place of ours: from the second step on, every matrix that gets smaller."""
-    counted = Counted(team.wire)
-    powerSGD_hook.dist = counted
-    default_hooks.dist = counted
-    state = powerSGD_hook.PowerSGDState(
-        None, matrix_approximation_rank=contender.torch_rank, start_powerSGD_iter=2, min_compression_rate=1
-    )
-    plain = powerSGD_hook.powerSGD_hook
-    hook = default_hooks.fp16_compress_wrapper(plain) if contender.half else plain
-    team.hook = Answering(lambda bucket: hook(state, bucket))
+@final
+@dataclass(slots=True)
+class Powered(Team):
+    """Every step together like ours, but PyTorch's own hook answers: from the second step on, for what gets smaller."""
 
+    rank_: int = 1
+    half: bool = False
 
-@dataclass
-class Answering:
-    """A hook with the one method that DDP is made to call."""
-
-    answer: Any
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model in DDP, made as ours is, with PowerSGD's hook."""
+        counted = Counted(self.wire)
+        powerSGD_hook.dist = counted
+        default_hooks.dist = counted
+        state = powerSGD_hook.PowerSGDState(
+            None, matrix_approximation_rank=self.rank_, start_powerSGD_iter=2, min_compression_rate=1
+        )
+        plain = powerSGD_hook.powerSGD_hook
+        hook = default_hooks.fp16_compress_wrapper(plain) if self.half else plain
+        same_weights(model, self.wire)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            wrapped = DistributedDataParallel(
+                model, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        wrapped.register_comm_hook(state, hook)
+        return wrapped
 
 
 if __name__ == "__main__":

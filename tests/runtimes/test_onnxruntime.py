@@ -6,7 +6,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
 from pennyweight import runtimes
@@ -174,6 +177,34 @@ def test_a_location_without_the_flag_is_refused_as_well():
     proto.graph.initializer[0].data_location = TensorProto.DEFAULT
     with pytest.raises(CorruptError, match="outside"):
         admit(artifact(proto.SerializeToString()))
+
+
+@pytest.mark.parametrize("where", ["training", "default of a function"])
+def test_weights_outside_are_found_where_a_runtime_does_not_look_first(where):
+    proto, tensor = graph_with([add()]), in_initializer("secret.bin").graph.initializer[0]
+    if where == "training":
+        proto.training_info.add().initialization.initializer.append(tensor)
+    else:
+        proto.functions.add().attribute_proto.add().t.CopyFrom(tensor)
+    with pytest.raises(CorruptError, match="outside"):
+        admit(artifact(proto.SerializeToString()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
+def test_whatever_is_changed_in_a_file_nothing_outside_of_it_is_admitted(at, byte, longer):
+    """Where ONNX's own parser reads a model with weights elsewhere, the file was refused; nothing else is raised."""
+    body = bytearray(in_function("secret.bin").SerializeToString())
+    at %= len(body)
+    body[at : at if longer else at + 1] = bytes([byte])
+    try:
+        admit(artifact(bytes(body)), inputs=None)
+        found = ModelProto.FromString(bytes(body))
+    except (CorruptError, DecodeError):
+        return
+    nodes = [*found.graph.node, *(node for each in found.functions for node in each.node)]
+    tensors = [*found.graph.initializer, *(each.t for node in nodes for each in node.attribute)]
+    assert not any(each.data_location for each in tensors)
 
 
 def test_a_model_of_two_inputs_is_refused():
