@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 def tell_serving(place: Place, workers: int) -> None:
     """Serve until a signal says stop."""
     if workers == 1:
-        from pennyweight.serve.running import serve
+        from pennyweight.serve.alone import become
 
-        serve(place, say_now)
-        return
+        become(place)
     from pennyweight.serve.crew import serve_many
 
     code = serve_many(place, workers, say_now)

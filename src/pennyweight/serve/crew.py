@@ -7,17 +7,17 @@ on standard input, which stays open: when it closes, the parent is gone, and the
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess  # ruff: ignore[suspicious-subprocess-import] - starts this very program, from a fixed list
-import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.errors import PennyweightError
+from pennyweight.serve.alone import ended_well, program, say
 from pennyweight.serve.running import Place, check, host, listening, serve
+from pennyweight.store.codec import from_json, to_json
 from pennyweight.store.team import registry, workers
 from pennyweight.store.team.opened import opened, reading
 
@@ -48,18 +48,7 @@ def serve_many(place: Place, count: int, told: Callable[[str], None]) -> int:
 
 def member() -> None:
     """Be one of the processes."""
-    try:
-        facts = json.loads(os.read(0, 1 << 20))
-        place = Place(**facts | {"models": tuple(facts["models"]), "hosts": tuple(facts["hosts"])})
-        serve(place, _ready, lifeline=0)
-    except PennyweightError as error:
-        sys.stderr.write(f"pennyweight: {error}\n")
-        sys.exit(error.exit_code)
-
-
-def _ready(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    ended_well(lambda: serve(from_json(Place, os.read(0, 1 << 20)), say, lifeline=0))
 
 
 @final
@@ -78,12 +67,12 @@ class Post:
         """Start a process; a terminal's signals reach the parent only, who passes them on once."""
         self.text, self.since_s = "", time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            program(_CHILD), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         os.set_blocking(_pipe(self.process.stdout).fileno(), False)
         pipe = _pipe(self.process.stdin)
         with contextlib.suppress(BrokenPipeError):
-            pipe.write(json.dumps(asdict(self.place)).encode() + b"\n")
+            pipe.write(to_json(self.place).encode() + b"\n")
             pipe.flush()
 
     def look(self) -> str:
