@@ -32,13 +32,14 @@ def answer(session: Session, artifact: Artifact, x: NDArray[Any]) -> NDArray[Any
 
     Language models answer with the log-likelihood of each next token, `(N, T)`, if `artifact` says so.
     """
-    dtype = np.dtype(artifact.facts["input_dtype"])
+    facts = artifact.facts
+    dtype = np.dtype(facts["input_dtype"])
     parts = [
         np.asarray(session.predict(np.ascontiguousarray(x[at : at + _ROWS_PER_CALL], dtype=dtype)))
         for at in range(0, len(x), _ROWS_PER_CALL)
     ]
-    raw = np.concatenate(parts)
-    return softmax(raw) if artifact.facts["outputs"] == "logits" else raw
+    raw = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return softmax(raw) if facts["outputs"] == "logits" else raw
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

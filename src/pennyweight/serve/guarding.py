@@ -18,7 +18,40 @@ HEAD_BYTE = 32 * 1024
 """Of a head that has not come to its end; what comes in one read may be longer."""
 LOOK_S = 2.0
 MOST_CONNECTIONS = 2048
+_FIRST, _GO_ON = b"HTTP/1.1 ", b"HTTP/1.1 1"  # how a reply begins, and one that only asks for the rest
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@final
+class Gathered:
+    """A transport that keeps the head of a reply until its body comes: one packet and one system call less for each."""
+
+    __slots__ = ("_head", "_inner")
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        self._inner, self._head = inner, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep what is the beginning of a reply."""
+        if not self._head and data.startswith(_FIRST) and not data.startswith(_GO_ON):
+            self._head = data
+            return
+        self._inner.write(self._head + data)
+        self._head = b""
+
+    def flush(self) -> None:
+        """Write what was kept: a reply may have no body."""
+        if self._head:
+            self._inner.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Write what was kept, and close."""
+        self.flush()
+        self._inner.close()
 
 
 @final
@@ -29,10 +62,12 @@ class Watched(HttpToolsProtocol):
     _heading: bool = False
     _head_byte: int = 0
     _timer: asyncio.TimerHandle | None = None
+    _gathered: Gathered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the clock."""
         super().connection_made(transport)
+        self.transport = self._gathered = Gathered(transport)  # type: ignore[assignment]  # a transport in all it is asked
         self._begun_s = self.loop.time()
         self._heading = True
         self._timer = self.loop.call_later(LOOK_S, self._look)
@@ -51,6 +86,11 @@ class Watched(HttpToolsProtocol):
             if self._head_byte > HEAD_BYTE and not self.transport.is_closing():
                 self.transport.write(_TOO_LONG)
                 self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """A reply is complete."""
+        self._gathered.flush()
+        super().on_response_complete()
 
     def on_message_begin(self) -> None:
         """A request begins."""

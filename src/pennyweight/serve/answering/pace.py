@@ -20,6 +20,11 @@ class Pace:
     seconds: float = field(default=0.0, init=False)
     squares: float = field(default=0.0, init=False)
     products: float = field(default=0.0, init=False)
+    line: tuple[float, float] = field(init=False)  # the seconds of any batch, and those that each row adds
+
+    def __post_init__(self) -> None:
+        """Begin with what is said of a batch that nobody has seen."""
+        self.line = self.first_s, 0.0
 
     def saw(self, rows: int, seconds: float) -> None:
         """Learn that a batch of `rows` took `seconds`."""
@@ -28,11 +33,10 @@ class Pace:
         self.seconds = _FADE * self.seconds + seconds
         self.squares = _FADE * self.squares + rows * rows
         self.products = _FADE * self.products + rows * seconds
+        self.line = self._line()
 
-    def line(self) -> tuple[float, float]:
-        """The seconds that any batch takes, and those that each row adds; neither is less than nothing."""
-        if not self.weight:
-            return self.first_s, 0.0
+    def _line(self) -> tuple[float, float]:
+        """The line through what was seen; neither of its numbers is less than nothing."""
         mean_rows, mean_s = self.rows / self.weight, self.seconds / self.weight
         spread = self.squares / self.weight - mean_rows**2
         if spread <= _LEAST_SPREAD * mean_rows**2:
@@ -43,10 +47,10 @@ class Pace:
 
     def expected_s(self, rows: int) -> float:
         """The seconds that a batch of `rows` will take."""
-        start, each = self.line()
+        start, each = self.line
         return start + each * rows
 
     def most(self, target_s: float, limit: int) -> int:
         """The most rows, at least one and at most `limit`, that are answered within `target_s`."""
-        start, each = self.line()
+        start, each = self.line
         return limit if each <= 0 else max(1, min(limit, int((target_s - start) / each)))

@@ -9,22 +9,27 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from sqlalchemy import Connection
+
 from pennyweight.errors import PennyweightError
 from pennyweight.serve.counters import Counters
 from pennyweight.serve.money import softly
 from pennyweight.serve.refused import RefusedError
 from pennyweight.store.team import budgets, leases, tallies, usage
-from pennyweight.store.team.opened import explained
+from pennyweight.store.team.opened import brief, explained
 from pennyweight.store.team.tallies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from pennyweight.serve.money.purse import Hold
     from pennyweight.serve.money.softly import Soft
     from pennyweight.store.team.usage import Request
+
+    Begin = Callable[[Connection], AbstractContextManager[Any]]  # a transaction on a connection
 
 T = TypeVar("T")
 _LOST = RefusedError(503, "The reservation for this request ran out; nothing was charged.", retry_s=1.0)
@@ -124,7 +129,8 @@ class Book:
 
     def _group(self, rows: list[_Row]) -> None:
         noted = self._noted() if self._notes else {}
-        found = self._tried(lambda link: _recorded(link, rows, noted, self.soft))
+        begin = Connection.begin if noted or self.soft else brief
+        found = self._tried(lambda link: _recorded(link, rows, noted, self.soft), begin)
         if isinstance(found, list):
             for row in compress(rows, found):
                 self.counters.wrote(row.request)
@@ -132,28 +138,30 @@ class Book:
             self._notes.extend(noted.items())
         self._loop.call_soon_threadsafe(_let_go, rows, found)
 
-    def _tried(self, errand: Callable[[Connection], T]) -> T | RefusedError | PennyweightError:
-        found = self._once(errand)
+    def _tried(
+        self, errand: Callable[[Connection], T], begin: Begin = Connection.begin
+    ) -> T | RefusedError | PennyweightError:
+        found = self._once(errand, begin)
         for _ in range(_AGAIN):
             if not _clashed(found):
                 break
-            found = self._once(errand)
+            found = self._once(errand, begin)
         return found
 
-    def _once(self, errand: Callable[[Connection], T]) -> T | RefusedError | PennyweightError:
+    def _once(self, errand: Callable[[Connection], T], begin: Begin) -> T | RefusedError | PennyweightError:
         try:
             with explained(self._url):
-                return self._carried_out(errand)
+                return self._carried_out(errand, begin)
         except PennyweightError as error:
             return error
         except Exception:  # ruff: ignore[blind-except] - the thread must live on; whoever waits is told
             return RefusedError(503, "The store cannot be written.", retry_s=1.0)
 
-    def _carried_out(self, errand: Callable[[Connection], T]) -> T:
+    def _carried_out(self, errand: Callable[[Connection], T], begin: Begin) -> T:
         """Carry out in a transaction on the thread's own connection, which is opened anew after any failure."""
         link = self._link = self._link or self.engine.connect()
         try:
-            with link.begin():
+            with begin(link):
                 return errand(link)
         except BaseException:
             self._link = None
@@ -194,7 +202,7 @@ def _let_go(rows: list[_Row], found: list[bool] | RefusedError | PennyweightErro
 def _clashed(found: object) -> bool:
     """Whether PostgreSQL gave a transaction up so that others, which waited for it as it did for them, can go on."""
     said = getattr(found, "__cause__", None)
-    return getattr(getattr(said, "orig", None), "sqlstate", "") == _DEADLOCK
+    return getattr(getattr(said, "orig", said), "sqlstate", "") == _DEADLOCK
 
 
 def _finish(done: asyncio.Future[Any], found: object) -> None:

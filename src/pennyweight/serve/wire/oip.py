@@ -5,7 +5,7 @@ Source: https://github.com/open-inference/open-inference-protocol, and its binar
 
 from __future__ import annotations
 
-from array import array
+import struct
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ _KINDS: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_FAST = {"FP32": "f", "FP64": "d"}  # lists that `array` turns into numbers sooner than NumPy
+_FAST = {"FP32": "f", "FP64": "d"}  # numbers that `struct` takes three times sooner than NumPy
+_MOST_FAST = 1 << 14  # which are also on the stack meanwhile
 
 
 class _Tensor(msgspec.Struct):
@@ -141,11 +142,11 @@ def _checked(tensor: _Tensor) -> np.dtype[Any]:
 def _from_json(tensor: _Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
     try:
         data = orjson.loads(bytes(tensor.data))
-        if tensor.datatype in _FAST and data and type(data[0]) in {float, int}:
-            flat = np.frombuffer(array(_FAST[tensor.datatype], data), kind)
+        if tensor.datatype in _FAST and 0 < len(data) <= _MOST_FAST and type(data[0]) in {float, int}:
+            flat = np.frombuffer(struct.pack(f"<{len(data)}{_FAST[tensor.datatype]}", *data), kind)
         else:
             flat = np.asarray(data, kind).reshape(-1)
-    except (ValueError, TypeError, OverflowError, RecursionError, IndexError, KeyError):
+    except (ValueError, TypeError, OverflowError, RecursionError, IndexError, KeyError, struct.error):
         raise bad(f"The data of {tensor.name[:40]!r} are not values of {tensor.datatype}.") from None
     return _shaped(flat, tensor)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 
+from pennyweight.store.team.opened import driver
 from pennyweight.store.team.periods import span
 from pennyweight.store.team.tables import budget, lease, window
 
@@ -72,8 +73,9 @@ def _name(of: int, begin_ns: int) -> str:
 def held(link: Connection, ids: Collection[str]) -> dict[str, int]:
     """What is left in those of some leases that have not expired; nobody can take them away in this transaction."""
     found: dict[str, int] = {}
+    execute, asked = driver(link).execute, _HELD[link.dialect.name]
     for id_ in sorted(ids):
-        row = link.exec_driver_sql(_HELD[link.dialect.name], (id_,)).first()
+        row = execute(asked, (id_,)).fetchone()
         if row is not None:
             found[id_] = row[0]
     return found
@@ -81,11 +83,11 @@ def held(link: Connection, ids: Collection[str]) -> dict[str, int]:
 
 def settle(link: Connection, spent: Mapping[str, int]) -> None:
     """Turn reserved money into spent money, by lease; the leases must be `held` and hold that much."""
-    take, spend = _SETTLE[link.dialect.name]
+    execute, (take, spend) = driver(link).execute, _SETTLE[link.dialect.name]
     for of, nusd in sorted(spent.items()):
         if nusd:
-            link.exec_driver_sql(take, (nusd, of))
-            link.exec_driver_sql(spend, (nusd, nusd, of))
+            execute(take, (nusd, of))
+            execute(spend, (nusd, nusd, of))
 
 
 def renew(link: Connection, ids: Collection[str], expires_ns: int) -> None:
