@@ -59,7 +59,7 @@ def main() -> None:
     except OSError as error:
         _leave(ending.mute(error))
     if code == _INTERRUPTED:
-        sys.stderr.write("pennyweight: interrupted; what was finished is on the ledger.\n")
+        ending.interrupted(_INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
