@@ -179,7 +179,8 @@ def figures(found: dict[str, Figures], starts: dict[str, Start]) -> dict[str, fl
         "binary64_p99_ms": median(binary.p99_ms),
         "binary64_cpu_us": median(binary.cpu_us),
         "failed": float(ours.wrong + binary.wrong),
-        "idle_mib": starts[OURS].resident_mib,
+        "idle_mib": starts[OURS].own_mib,
+        "idle_resident_mib": starts[OURS].resident_mib,
         "first_answer_s": starts[OURS].first_s,
     }
     peers = {name: each for name, each in found.items() if name not in {OURS, BINARY}}

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
-_ID = b"x-request-id: "
+_ID, _VERSION = b"x-request-id: ", b"x-model-version: "
+_NEAR = 1e-3
 _AGAIN_S = 0.02
 _OK = 200
 
@@ -37,7 +38,8 @@ class Order:
     """What to ask at which port: `question` is all of an HTTP request, as text of bytes 0 to 255.
 
     `clients` connections ask for `seconds`, or until `count` questions were sent; together `rate` a second if that is
-    given. A report is printed every `slice_s`, and the names of what was answered are left in the file `ids`.
+    given. A report is printed every `slice_s`, and the names of what was answered are left in the file `ids`. With
+    `answers`, rows by version, an answer in JSON must be that of the version that its header names.
     """
 
     port: int
@@ -48,6 +50,7 @@ class Order:
     rate: float = 0.0
     slice_s: float = 0.0
     ids: str = ""
+    answers: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Told:
     took: array[float] = field(default_factory=lambda: array("d"))
     ids: list[bytes] = field(default_factory=list)
     whys: dict[int, str] = field(default_factory=dict)
+    versions: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
     lost: int = 0
     sent: int = 0
 
@@ -143,6 +148,8 @@ class _Caller(asyncio.Protocol):
             return
         status = int(low[9:12])
         self.run.note(status, time.perf_counter() - self.began_s, low)
+        if self.run.order.answers and status == _OK:
+            self.run.compare(low, self.buffer[head + 4 :])
         if status not in self.run.told.whys:
             self.run.told.whys[status] = self.buffer[head + 4 :][:200].decode("latin-1") if status != _OK else ""
         self.waiting, self.buffer = False, b""
@@ -189,6 +196,15 @@ class _Run:
             at = head.find(_ID) + len(_ID)
             told.ids.append(head[at : (head + b"\r\n").find(b"\r\n", at)])
 
+    def compare(self, head: bytes, body: bytes) -> None:
+        """Count an answer that another version than the one it names would give."""
+        version = head.partition(_VERSION)[2].partition(b"\r\n")[0].decode()
+        self.told.versions[version] += 1
+        wanted = self.order.answers.get(version)
+        found = json.loads(body)["outputs"][0]["data"]
+        near = wanted is not None and all(abs(a - b) < _NEAR for a, b in zip(wanted, found, strict=True))
+        self.told.wrong += not near
+
     def gone(self, caller: _Caller) -> None:
         """A connection ended: as it should, or it comes again."""
         over = time.perf_counter() > self.end_s or (self.order.count and self.told.sent >= self.order.count)
@@ -233,6 +249,8 @@ class _Run:
             "statuses": {str(status): count for status, count in self.told.statuses.items()},
             "whys": {str(status): why for status, why in self.told.whys.items() if why},
             "lost": self.told.lost,
+            "wrong": self.told.wrong,
+            "versions": self.told.versions,
             "sent": self.told.sent,
             "client_cpu_us": 1e6 * time.process_time() / max(1, sum(self.told.statuses.values())),
         }
