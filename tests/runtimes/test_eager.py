@@ -41,6 +41,11 @@ def test_answers_are_those_of_the_module_bit_by_bit(network, model, x, batch):
     assert np.array_equal(session.predict(x[:batch]), answers(network, x[:batch]))
 
 
+def test_rows_that_may_not_be_written_are_answered_without_a_warning(network, model, x):
+    given = np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)
+    assert np.array_equal(TORCH.load(model, ServeSpec("torch")).predict(given), answers(network, x))
+
+
 def test_bfloat16_is_close_but_not_equal(network, model, x):
     wanted = answers(network, x)
     found = TORCH.load(model, ServeSpec("torch", precision="bfloat16")).predict(x)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pennyweight.core.score import Floor
     from pennyweight.core.spec import Spec
 
+_DAY_S = 86400.0
 _NO_DAYS = 1e-9  # a horizon has to be above zero
 _REGRESSION = frozenset({"rmse", "mae", "r2"})
 _LANGUAGE = frozenset({"perplexity", "log_loss"})
@@ -32,12 +33,16 @@ class Demand:
     """How often the model will be used: `predictions` in all over `days`, arriving `batch` at a time.
 
     `data_days` are the days for which the training data is kept, at the price of stored bytes, for trainings to come.
+    `repeats` is the share of examples that were asked before, of late and exactly so; `latency_s` the seconds within
+    which an answer has to be there (None: nobody waits for it, or nobody has said).
     """
 
     predictions: float = 1e6
     days: float = 365.0
     batch: int = 1
     data_days: float = 0.0
+    repeats: float = 0.0
+    latency_s: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.predictions >= 0 and math.isfinite(self.predictions) and self.days > 0 and self.batch >= 1):
@@ -48,6 +53,15 @@ class Demand:
             )
         if not (self.data_days >= 0 and math.isfinite(self.data_days)):
             raise BadInputError(f"Training data cannot be kept for {self.data_days:g} days.", "give zero days or more.")
+        if not 0 <= self.repeats < 1:
+            raise BadInputError(f"{self.repeats:g} is no share of repeats.", "give zero or more, and less than one.")
+        if self.latency_s is not None and not 0 < self.latency_s < math.inf:
+            raise BadInputError(f"No answer is there within {self.latency_s:g} seconds.", "allow more than none.")
+
+    @property
+    def requests_s(self) -> float:
+        """Requests per second, on average over the horizon."""
+        return self.predictions / self.batch / (self.days * _DAY_S)
 
 
 @dataclass(frozen=True, slots=True)

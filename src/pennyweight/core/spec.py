@@ -57,6 +57,7 @@ class Op:
     change width together; the empty group never changes. `weight_bits` and `act_bits` are what the arithmetic holds,
     `disk_bits` what a stored weight takes; `density` is the share of weights that is not zero. `intake` is the
     number of input positions read per output position (a stride of 2×2: 4; two tensors added: 2; upsampled 2×2: 1/4).
+    `share` is the share of examples that reach the operator: those of which what answers before it is unsure.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Op:
     disk_bits: float = 32
     density: float = 1.0
     intake: float = 1.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +189,22 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class ServeSpec:
-    """What executes the finished model: the runtime's file name, examples per call, threads, arithmetic precision."""
+    """What executes the finished model: the runtime's file name, examples per call, threads, arithmetic precision.
+
+    Where requests wait for each other, calls have at most `most` examples and begin `wait_s` after the first of them
+    came (0: at once, and as many as the server sees fit). The latest `cache` examples keep their answers, by which the
+    share `hits` of all is answered; numbers are rounded to multiples of `grid` before they are looked up or answered.
+    """
 
     runtime: str = "torch"
     batch: int = 1
     threads: int = 1
     precision: str = "float32"
+    most: int = 0
+    wait_s: float = 0.0
+    cache: int = 0
+    grid: float = 0.0
+    hits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +267,8 @@ class Spec:
     def has(self, *kinds: Kind) -> bool:
         """Whether any operator is of one of these kinds."""
         return any(op.kind in kinds for op in self.ops)
+
+    @property
+    def branches(self) -> bool:
+        """Whether some examples are answered before they have passed all operators."""
+        return any(op.share < 1 for op in self.ops)

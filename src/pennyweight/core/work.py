@@ -14,8 +14,9 @@ class Work:
     """What a backend opens and levers change.
 
     `model` is what `spec.form` says (an nn.Module, an estimator, bytes of an ONNX model); `data` are the disjoint
-    splits, of which levers may look at the training split only; `material` is the job's own. Levers never change a
-    handle in place: they return a new Work around a changed copy, made reproducible by `seed`.
+    splits, of which levers may look at the training split only, those of serving at the select split too; `material`
+    is the job's own. Levers never change a handle in place: they return a new Work around a changed copy, made
+    reproducible by `seed`.
     """
 
     spec: Spec

@@ -62,7 +62,12 @@ def law(op: Op) -> tuple[float, float, float, float]:
 
 def flop(op: Op) -> float:
     """FLOP of the row (all its `times` operators) for one example. Zeros are multiplied like any other weight."""
-    return law(op)[0] * op.times
+    return law(op)[0] * op.times * op.share
+
+
+def reached(op: Op, batch: int = 1) -> float:
+    """The chance that anybody in a `batch` reaches the operator, where each does with the chance `op.share`."""
+    return 1.0 if op.share >= 1 else 1 - (1 - op.share) ** batch
 
 
 def weights(op: Op) -> float:
@@ -80,7 +85,7 @@ def per_row(ops: Iterable[Op], batch: int = 1) -> list[tuple[float, float]]:
     found = []
     for op in ops:
         flops, matrix, read, written = law(op)
-        found.append((flops * op.times, _moved(op, matrix, read + written, batch)))
+        found.append((flops * op.times * op.share, _moved(op, matrix, read + written, batch)))
     return found
 
 
@@ -94,7 +99,7 @@ def count(spec: Spec) -> Count:
     flops = byte = bits = 0.0
     for op in spec.ops:
         each, matrix, read, written = law(op)
-        flops += each * op.times
+        flops += each * op.times * op.share
         byte += _moved(op, matrix, read + written, batch)
         bits += _stored(op, matrix)
     return Count(flops, byte, 0.0, bits / 8)
@@ -204,7 +209,10 @@ def _stored(op: Op, matrix: float) -> float:
     return (matrix * each + beside) * op.times
 
 
-def _moved(op: Op, matrix: float, values: float, batch: int) -> float:
+def _moved(op: Op, matrix: float, values: float, batch: float) -> float:
+    if op.share < 1:  # who comes shares the weights, and where nobody comes they are not read
+        comes = op.share * batch / reached(op, round(batch)) if op.share else 1.0
+        return op.share * _moved(replace(op, share=1.0), matrix, values, comes)
     kind = op.kind
     if kind is _EMBED:
         matrix = min(op.positions * batch, op.n_in) * op.n_out

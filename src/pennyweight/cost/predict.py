@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pennyweight.catalog import load_efficiency
 from pennyweight.core import Basis, Bill, Cost, Form
 from pennyweight.cost.count import data_byte, learning_share, wire_byte
+from pennyweight.cost.keeping import answered_s, computed_s, kept_byte
 from pennyweight.cost.known import Known, keep
 from pennyweight.cost.learn import PRIOR_SD, Learned, Sample
 from pennyweight.cost.price import Parts, bill
@@ -65,7 +66,8 @@ class Predictor:
     A unit's CPU seconds are, for a batch of B:
     ``(Σ_ops θ_kind · max(flop / rate, byte / bandwidth) / share_kind + θ_op · Σ_ops op_s + θ_call · call_s) / B``
     (the roofline of Williams et al. 2009 with the shares of the catalog's efficiency table, θ learned), times a tax on
-    threads beyond the first, times the correction learned from neighbours.
+    threads beyond the first, times the correction learned from neighbours. Answers that are kept are not computed again
+    (`cost.keeping`).
     """
 
     machine: Device
@@ -101,8 +103,9 @@ class Predictor:
         return Guess(cost.device_s, sd)
 
     def memory(self, spec: Spec) -> Guess:
-        """Bytes held while serving: what the runtime holds without a model, and the stored model twice."""
-        return self._guess(self._holding(spec))
+        """Bytes held while serving: what the runtime holds without a model, the stored model twice, kept answers."""
+        guess = self._guess(self._holding(spec))
+        return replace(guess, value=guess.value + kept_byte(spec))
 
     def learn(self, observations: Sequence[Observation]) -> Predictor:
         """A predictor that has also seen these; what they did not measure is skipped."""
@@ -111,14 +114,15 @@ class Predictor:
 
     def _samples(self, seen: Observation) -> Iterator[Sample]:
         spec, trained = seen.spec, seen.trained or seen.spec
-        if seen.unit_s:
-            yield Sample(*self._serving(spec), seen.unit_s * spec.serve.batch)
+        unit_s = computed_s(seen.unit_s, spec.serve)
+        if unit_s:
+            yield Sample(*self._serving(spec), unit_s * spec.serve.batch)
         if seen.train_s:
             yield Sample(*self._passing("train", trained, _learning(trained)), seen.train_s)
         if seen.tune_s and spec.tune_rows:
             yield Sample(*self._passing("tune", spec, spec.tune_rows), seen.tune_s)
         if seen.memory_byte:
-            yield Sample(*self._holding(spec), seen.memory_byte)
+            yield Sample(*self._holding(spec), seen.memory_byte - kept_byte(spec))
 
     def _answering(self, spec: Spec) -> tuple[Cost, float, float]:
         """What a prediction costs, the standard deviation of the logarithm of that, and the bytes held meanwhile."""
@@ -127,9 +131,10 @@ class Predictor:
         known = self._known.answering.get(question)
         if known is None:
             call, held = self._guess(self._serving(spec)), self._guess(self._holding(spec))
-            cost = self._cost(call.value / serve.batch, serve.threads)
+            cost = self._cost(answered_s(call.value / serve.batch, serve), serve.threads)
             known = keep(self._known.answering, question, (cost, call.sd, held.value))
-        return known
+        cost, sd, held_byte = known
+        return cost, sd, held_byte + kept_byte(spec)
 
     def _training(self, spec: Spec) -> tuple[Cost, float]:
         """What training costs; several workers share the work and wait for what they tell each other."""

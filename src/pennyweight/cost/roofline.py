@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pennyweight.core import Kind
-from pennyweight.cost.count import per_row
+from pennyweight.cost.count import per_row, reached
 
 if TYPE_CHECKING:
     from pennyweight.catalog import Device, Efficiency
     from pennyweight.core import Op
 
-    Row = tuple[int, float, float, bool, int, int]
+    Row = tuple[int, float, float, bool, int, float]
 
 KINDS = tuple(Kind)
 # The parts of a prediction: seconds of each kind; what ragged widths add to working and to moving kinds; all operators'
@@ -66,7 +66,7 @@ class Table:
                     byte * move * batch,
                     op.weight_bits <= _WHOLE_BITS and op.act_bits <= _WHOLE_BITS,
                     ragged,
-                    op.times,
+                    op.times * reached(op, batch),
                 )
                 for op, (work, move, ragged), (flop, byte) in zip(
                     self.ops, self._padding, per_row(self.ops, batch), strict=True

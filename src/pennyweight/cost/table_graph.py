@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from pennyweight.core import Kind, Op
 from pennyweight.cost import onnx_products as products
+from pennyweight.cost.onnx_asked import pieces
 from pennyweight.cost.onnx_nodes import Node, nodes_of
 from pennyweight.cost.onnx_rows import Rows
 from pennyweight.cost.onnx_trees import linear_of, trees_of
@@ -38,10 +40,15 @@ def table_of_graph(model: bytes) -> tuple[Op, ...]:
 
     Weights count the bits of the integers or floats they are stored in, activations 8 where both sides of the product
     are quantised; scales and zero points are not counted, nor are the conversions, which runtimes fuse. What depends on
-    constants alone is one. Width groups are empty: the arithmetic of a graph is fixed.
+    constants alone is one. Width groups are empty: the arithmetic of a graph is fixed. Of a graph that asks another
+    about what it is unsure of, the rows of the other have the `share` of examples that go up.
 
     Raises `CorruptError` if the bytes are no ONNX model, `UntraceableError` for branches, loops and unknown sizes.
     """
+    return alike(replace(op, share=share) for share, piece in pieces(model) for op in _rows(piece))
+
+
+def _rows(model: bytes) -> list[Op]:
     sheet = Rows()
     for node in nodes_of(model):
         if node.op in _BRANCHES:
@@ -52,7 +59,7 @@ def table_of_graph(model: bytes) -> tuple[Op, ...]:
         _law(node)(sheet, node)
     if not sheet.rows:
         raise UntraceableError("The ONNX graph computes nothing from its input.", "export the model again.")
-    return alike(sheet.rows)
+    return sheet.rows
 
 
 def _law(node: Node) -> Callable[[Rows, Node], None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pennyweight.cost.count import count, count_training
+from pennyweight.cost.keeping import computed_s
 from pennyweight.cost.learn.nearest import Nearest
 from pennyweight.engine.shop import observed
 
@@ -114,9 +115,10 @@ def _figures(run: RunRecord) -> Iterable[_Figure]:
     seen = observed(run)
     spec, trained = seen.spec, seen.trained or seen.spec
     serve = spec.serve
-    if seen.unit_s > 0:
+    unit_s = computed_s(seen.unit_s, serve)  # hits say nothing about the model
+    if unit_s > 0:
         kind = f"{serve.runtime}, {serve.precision}, {serve.threads} threads"
-        yield _Figure(run, "serving", kind, seen.unit_s, _place(spec, count(spec), 1.0, serve.batch))
+        yield _Figure(run, "serving", kind, unit_s, _place(spec, count(spec), 1.0, serve.batch))
     if seen.train_s > 0:
         kind, train = f"{trained.form.value}, {trained.train.precision}", trained.train
         place = _place(trained, count_training(trained), trained.passes, train.batch)

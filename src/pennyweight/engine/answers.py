@@ -10,6 +10,7 @@ import numpy as np
 from pennyweight import runtimes
 from pennyweight.core import ServeSpec
 from pennyweight.errors import CorruptError
+from pennyweight.runtimes.kept import served
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ _PROBE_FILE = "probes.safetensors"
 def open_session(artifact: Artifact) -> Session:
     """Load an artifact in the runtime, precision, threads and batch that its manifest names."""
     serve = ServeSpec(**artifact.facts["serve"])
-    return runtimes.load(serve.runtime).load(artifact, serve)
+    return served(runtimes.load(serve.runtime).load(artifact, serve), serve)
 
 
 def answer(session: Session, artifact: Artifact, x: NDArray[Any]) -> NDArray[Any]:

@@ -13,14 +13,15 @@ from pennyweight.cost.price import price
 from pennyweight.engine.answers import answer, open_session, with_probes
 from pennyweight.engine.making import Maker
 from pennyweight.engine.shop import observed
-from pennyweight.engine.weighing import Scale, Weight, one_call, weigh_control
+from pennyweight.engine.weighing import Scale, Weight, kept_calls, one_call, weigh_control
+from pennyweight.runtimes.kept import served
 from pennyweight.store.codec import plain
 from pennyweight.store.records import Entry, RunRecord, parts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pennyweight.core import Artifact, Job, Score, Session, Work
+    from pennyweight.core import Artifact, Job, Score, ServeSpec, Session, Work
     from pennyweight.cost.meter import Measurement
     from pennyweight.engine.shop import Shop
 
@@ -100,10 +101,12 @@ class Engine:
     def _carry_out(self, plan: Plan, predicted: Bill) -> RunRecord:
         made = self._maker.make(plan)
         spec = made.work.spec
-        work = made.work.having(spec=replace(spec, serve=replace(spec.serve, batch=self.job.demand.batch)))
+        gathered = spec.serve.wait_s > 0  # then calls have more examples than requests
+        batch = spec.serve.batch if gathered else self.job.demand.batch
+        work = made.work.having(spec=replace(spec, serve=replace(spec.serve, batch=batch)))
         with meter() as window:
             session, artifact = self._load(work)
-            weight = self._weigh(plan, session, artifact)
+            weight = self._weigh(plan, session, artifact, work.spec.serve)
             y = answer(session, artifact, self._rows())
             artifact = with_probes(artifact, session, self._rows(), job=self.job.name, plan=str(plan))
             digest = self.shop.artifacts.put(artifact)
@@ -140,15 +143,18 @@ class Engine:
         prepared = runtime.prepare(backends.load(self.job.backend).export(work, runtime.formats[0]), serve)
         facts = {**prepared.facts, "serve": plain(serve)}
         artifact = replace(prepared, meta=tuple(sorted(facts.items())))
-        return runtime.load(artifact, serve), artifact
+        return served(runtime.load(artifact, serve), serve), artifact
 
-    def _weigh(self, plan: Plan, session: Session, artifact: Artifact) -> Weight:
+    def _weigh(self, plan: Plan, session: Session, artifact: Artifact, serve: ServeSpec) -> Weight:
         batch = self.job.demand.batch
-        call = one_call(session, artifact, self._rows(), batch)
+        if serve.cache:
+            call, count = kept_calls(session, artifact, self._rows(), serve)
+            return self._the_scale().weigh(call, batch / (count * serve.batch))
+        call = one_call(session, artifact, self._rows(), serve.batch, differing=plan.spec.branches)
         if plan.is_control and plan.fidelity >= 1:
             self._scale = Scale(call, weigh_control(call, batch, self.shop.device))
             return self._scale.weight
-        return self._the_scale().weigh(call)
+        return self._the_scale().weigh(call, batch / serve.batch)
 
     def _the_scale(self) -> Scale:
         """The control on the scale; recalled from its artifact if it ran in an earlier session."""

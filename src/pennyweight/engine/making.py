@@ -53,9 +53,17 @@ class Maker:
         before = [levers for levers in _prefixes(plan.levers) if (levers, plan.fidelity, plan.seed) in self._kept]
         longest = max(map(len, before), default=-1)
         rest = plan.levers[max(longest, 0) :]
-        compress = any(lever.stage is Stage.COMPRESS for lever in rest)
+        compress = any(lever.stage is Stage.COMPRESS for lever in rest) or self._trains_more(plan, longest)
         train = longest < sum(lever.stage < Stage.COMPRESS for lever in plan.levers)
         return (Phase.TRAIN,) * train + (Phase.COMPRESS,) * compress
+
+    def _trains_more(self, plan: Plan, made: int) -> bool:
+        """Whether a lever of serving, not among the first `made`, tunes or trains a model of its own."""
+        if not any(lever.stage > Stage.COMPRESS for lever in plan.levers[max(made, 0) :]):
+            return False
+        key = (plan.levers[:made], plan.fidelity, plan.seed)
+        before = self._kept[key].work.spec.tune_rows if made >= 0 else 0.0
+        return plan.spec.tune_rows > before
 
     def _upto(self, plan: Plan, levers: tuple[Lever, ...]) -> Made:
         key = (levers, plan.fidelity, plan.seed)

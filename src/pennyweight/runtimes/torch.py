@@ -52,7 +52,7 @@ class TorchSession:
 
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        given = torch.from_numpy(np.ascontiguousarray(x, dtype=self._dtype))
+        given = torch.from_numpy(np.require(x, self._dtype, ["C", "W"]))  # PyTorch warns of what may not be written
         try:
             with torch.inference_mode():
                 answer: NDArray[Any] = self._model(given if self._wide else given.bfloat16()).float().numpy()

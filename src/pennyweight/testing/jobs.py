@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pennyweight.core import Floor, Slack, TeamSpec, TrainSpec
+from pennyweight.core import Demand, Floor, Slack, TeamSpec, TrainSpec
 from pennyweight.data.splits import Arrays, Splits, split
 from pennyweight.data.texts import PADDING
 from pennyweight.jobs import sklearn_job, torch_job
@@ -39,11 +39,21 @@ _SURE = 0.9  # how often the next token follows from the last
 
 @cache
 def tiny_jobs() -> tuple[Job, ...]:
-    """Eight jobs: a convolutional network, two perceptrons, two transformers, a forest, a linear one, a pretrained one.
+    """Nine jobs: a convolutional network, two perceptrons, two transformers, a forest, three others as small.
 
     Their data is dirty: doubled rows, columns of very different size, holes where the model can stand them.
     """
-    return cnn_job(), mlp_job(), team_job(), gpt_job(), notes_job(), forest_job(), linear_job(), pretrained_job()
+    return (
+        cnn_job(),
+        mlp_job(),
+        team_job(),
+        gpt_job(),
+        notes_job(),
+        forest_job(),
+        linear_job(),
+        busy_job(),
+        pretrained_job(),
+    )
 
 
 def cnn_job() -> Job:
@@ -138,6 +148,12 @@ def linear_job() -> Job:
     x, _ = _table(COLUMNS)
     y = x[:, 1:5] @ np.array([2.0, -1.0, 0.5, 0.2]) + rng.normal(size=_ROWS)
     return sklearn_job("tiny_linear", Ridge(1e-3), _doubled(split(x, y)), Floor("r2", 0.2))
+
+
+def busy_job() -> Job:
+    """The regression, asked ten thousand times a second, a third of them what was asked before, each in a hurry."""
+    demand = Demand(1e4 * 86400, days=1.0, repeats=0.3, latency_s=0.02)
+    return replace(linear_job(), name="tiny_busy", demand=demand)
 
 
 def _table(columns: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
