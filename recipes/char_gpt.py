@@ -135,10 +135,23 @@ class CharGPT(nn.Module):
         sees_TK = None
         if t > 1 and p > 0:
             sees_TK = torch.arange(p + t, device=x_BT.device) <= torch.arange(p, p + t, device=x_BT.device)[:, None]
-        x_BTC = self.tokens(x_BT) + self.positions.weight[p : p + t]
+        return self._grown(self.tokens(x_BT) + self.positions.weight[p : p + t], past, sees_TK)
+
+    def ragged(self, x_BT: torch.Tensor, past: Past, pads_B: torch.Tensor) -> Grown:
+        """The same for texts of different lengths: of the P + T of each text, the first `pads_B` are none of it."""
+        t, p = x_BT.shape[1], past[0].shape[2]
+        keys_K = torch.arange(p + t, device=x_BT.device)
+        at_T = torch.arange(p, p + t, device=x_BT.device)
+        # What is none of the text sees itself, or its attention would be 0 / 0, and that spreads.
+        real_BTK = (keys_K >= pads_B[:, None, None]) | (keys_K == at_T[:, None])
+        sees_BHTK = (real_BTK & (keys_K <= at_T[:, None]))[:, None]
+        places_BT = (at_T - pads_B[:, None]).clamp(min=0)
+        return self._grown(self.tokens(x_BT) + self.positions(places_BT), past, sees_BHTK)
+
+    def _grown(self, x_BTC: torch.Tensor, past: Past, sees: torch.Tensor | None) -> Grown:
         grown: Past = ()
         for number, block in enumerate(self.blocks):
-            x_BTC, now = block(x_BTC, past[2 * number : 2 * number + 2], sees_TK)
+            x_BTC, now = block(x_BTC, past[2 * number : 2 * number + 2], sees)
             grown += now
         return self.head(self.ln(x_BTC)), grown
 
@@ -160,6 +173,7 @@ def job(data: Path | None = None) -> Job:
         Floor("perplexity", 0.01, Slack.RATIO),
         demand=Demand(predictions=1e6, batch=1),
         train=TRAINING,
+        alphabet="".join(map(chr, alphabet.tolist())),
     )
 
 

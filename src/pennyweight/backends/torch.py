@@ -28,12 +28,14 @@ _BATCH = 1024
 class TorchMaterial:
     """What this backend opens: a factory of fresh models and the disjoint splits (`train`, `select`, `certify`).
 
-    `dtype` is the type of one input, "float32", or "int64" for tokens.
+    `dtype` is the type of one input, "float32", or "int64" for tokens; `alphabet` the character of each token, "" where
+    tokens are none.
     """
 
     make_model: Callable[[], nn.Module]
     splits: Any
     dtype: str = "float32"
+    alphabet: str = ""
 
 
 @final
@@ -119,6 +121,8 @@ def _facts(work: Work) -> tuple[tuple[str, Any], ...]:
         "outputs": "values" if work.spec.data.task is Task.REGRESS else "logits",
         "task": work.spec.data.task.value,
     }
+    if isinstance(work.material, TorchMaterial) and work.material.alphabet:
+        facts["alphabet"] = work.material.alphabet
     return tuple(facts.items())
 
 

@@ -44,6 +44,7 @@ class Outputs:
         from pennyweight.report.chart import front_picture
         from pennyweight.report.facts import front_facts
         from pennyweight.report.page import write_page
+        from pennyweight.serve.watch.recording import with_sample
         from pennyweight.store.artifacts import save
         from pennyweight.store.disk import put
 
@@ -56,7 +57,7 @@ class Outputs:
             found[name] = {"report": str(self.report)}
             if front.certificate is not None:
                 path = self._place(name, alone=len(fronts) == 1)
-                save(_finished(store.get(front.winner.artifact), front), path)
+                save(_finished(with_sample(store.get(front.winner.artifact), front.control.plan.job), front), path)
                 found[name]["winner_path"] = str(path)
         return found
 

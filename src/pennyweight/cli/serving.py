@@ -6,9 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say
+from pennyweight.units import parse_seconds, parse_share
 
 if TYPE_CHECKING:
     from pennyweight.serve.running import Place
+    from pennyweight.serve.versions.minding import Watch
 
 
 def tell_serving(place: Place, workers: int) -> None:
@@ -22,6 +24,13 @@ def tell_serving(place: Place, workers: int) -> None:
     code = serve_many(place, workers, say_now)
     if code:
         sys.exit(code)
+
+
+def watching(every: str, keep: str, *, on: bool) -> Watch:
+    """How to watch, as it was typed; raises `BadInputError` for what is no time or no share."""
+    from pennyweight.serve.versions.minding import Watch
+
+    return Watch(on, parse_seconds(every), parse_share(keep))
 
 
 def say_now(text: str) -> None:

@@ -131,20 +131,56 @@ def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     name: Annotated[list[str] | None, typer.Option(help="A host name that requests may ask under.")] = None,
     workers: Annotated[int, typer.Option(help="How many processes answer, behind one port.", min=1, max=256)] = 1,
     *,
+    api: Annotated[
+        str, typer.Option(help="openai: every model must speak it. Default: language models that can do.")
+    ] = "",
     uncertified: Annotated[
         bool, typer.Option("--uncertified", help="Versions without a certificate may replace certified ones.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Watch drift, quality and costs, and roll back what broke.")
+    ] = True,
+    watch_every: Annotated[str, typer.Option(help="How often to look at drift and costs, such as 1h.")] = "1h",
+    keep_answers: Annotated[str, typer.Option(help="The share of requests that labels can be told for.")] = "100%",
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Tell OpenTelemetry of every request: $OTEL_EXPORTER_OTLP_ENDPOINT.")
+    ] = False,
     store: Store = "",
+    emit: Annotated[
+        str, typer.Option(help="Write a deployment instead: kubernetes, ray, compose or systemd.", metavar="TARGET")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Its folder. Default: named by models and target.")
+    ] = None,
+    slo_ms: Annotated[
+        float, typer.Option(help="Milliseconds within which 99 of 100 requests are answered.", min=0)
+    ] = 50.0,
+    replicas: Annotated[str, typer.Option(help="How many there are at least and at most.")] = "2..10",
+    device: Annotated[str, typer.Option(help="What they run on, of the catalog. Default: as this machine.")] = "",
+    prices: Annotated[str, typer.Option(help="A price sheet: a name in the catalog, or a CSV or TOML file.")] = "local",
+    force: Annotated[bool, typer.Option("--force", help="Write over files of a deployment that are there.")] = False,
 ) -> None:
     """Answer requests for models of the registry, by the Open Inference Protocol, until a signal says stop.
+
+    Language models that keep how they read text are also asked by OpenAI's protocol, at /v1.
 
     Every request is recorded before it is answered, and no budget is overspent. Without any key only this machine may
     ask, as the tenant "local". What an alias stands for is followed within a second, without dropping a request.
     """
-    from pennyweight.cli.serving import tell_serving
+    from pennyweight.cli.serving import watching
     from pennyweight.serve.running import Place
 
-    tell_serving(Place(tuple(models), host, port, store, tuple(name or ()), uncertified=uncertified), workers)
+    seen = watching(watch_every, keep_answers, on=watch)
+    hosts = tuple(name or ())
+    place = Place(tuple(models), host, port, store, hosts, uncertified=uncertified, watch=seen, api=api, otel=otel)
+    if emit:
+        from pennyweight.cli.emitting import Order, tell_emitted
+
+        tell_emitted(place, workers, Order(emit, output, slo_ms, replicas, device, prices, force))
+        return
+    from pennyweight.cli.serving import tell_serving
+
+    tell_serving(place, workers)
 
 
 @app.command()

@@ -64,11 +64,11 @@ def _score(job: Job, train: Arrays, test: Arrays, seed: int) -> Score:
     backend = backends.load(job.backend)
     with threads_for(job.spec):
         work = trained(backend.open(replace(job, material=replace(job.material, splits=splits)), seed=seed))
-        answers = _answers(backend, work, test)
+        answers = metric_answers(backend, work, test)
     return evals.load(job.floor.metric).score(test.y, answers, test.groups)
 
 
-def _answers(backend: Backend, work: Work, test: Arrays) -> NDArray[Any]:
+def metric_answers(backend: Backend, work: Work, test: Arrays) -> NDArray[Any]:
     """Probabilities of classes, values, or the log-likelihood of each token, as metrics take them."""
     if work.spec.data.task is Task.LANGUAGE:
         parts = [slice(at, at + _SEQUENCES) for at in range(0, len(test), _SEQUENCES)]

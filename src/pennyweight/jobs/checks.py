@@ -124,3 +124,13 @@ def _check_labels(y: np.ndarray, name: str, task: Task) -> None:
 def typed(values: Any, dtype: type) -> np.ndarray:
     """The values contiguous and of `dtype`, copied only if they are not."""
     return np.ascontiguousarray(values, dtype=dtype)
+
+
+def checked_alphabet(alphabet: str, task: Task, classes: int) -> str:
+    """The characters of a language model's tokens; raises `BadInputError` if they are not one for each."""
+    if alphabet and (task is not Task.LANGUAGE or len(alphabet) != classes or len(set(alphabet)) != classes):
+        raise BadInputError(
+            f"The alphabet has {len(set(alphabet))} characters, and the model answers for {classes} tokens.",
+            "give one character for each token, in their order.",
+        )
+    return alphabet

@@ -10,7 +10,15 @@ from pennyweight.core import Demand, Floor, Form, Job, Limits, ServeSpec, Spec, 
 from pennyweight.data.balance import weighed
 from pennyweight.data.splits import Arrays, Splits
 from pennyweight.errors import BadInputError
-from pennyweight.jobs.checks import check_classes, check_metric, check_power, check_splits, task_of, typed
+from pennyweight.jobs.checks import (
+    check_classes,
+    check_metric,
+    check_power,
+    check_splits,
+    checked_alphabet,
+    task_of,
+    typed,
+)
 from pennyweight.jobs.facts import data_spec, described, extended, fingerprint, weights_of
 from pennyweight.jobs.heirs import with_heirs
 from pennyweight.jobs.intake import as_splits
@@ -26,7 +34,8 @@ class Asked(TypedDict, total=False):
 
     `train`: how it is trained. `demand`: how often it will be used. `limits`: what the search may spend. `task`: what
     it answers with (otherwise told from metric and labels). `shares`, `groups`, `stratify`, `seed`: how undivided data
-    is dealt. `weighted`: whether every class weighs the same in training, however rare.
+    is dealt. `weighted`: whether every class weighs the same in training, however rare. `alphabet`: the character of
+    each token, in order, so that the finished model can read and write text.
     """
 
     train: TrainSpec
@@ -38,6 +47,7 @@ class Asked(TypedDict, total=False):
     stratify: bool
     seed: int
     weighted: bool
+    alphabet: str
 
 
 def torch_job(
@@ -65,6 +75,7 @@ def torch_job(
     if task is not Task.REGRESS:
         check_classes(splits, classes, padded=task is Task.LANGUAGE)
     check_power(floor, splits.certify)
+    alphabet = checked_alphabet(asked.get("alphabet", ""), task, classes)
     dtype = str(splits.train.x.dtype)
     spec = Spec(
         Form.MODULE,
@@ -76,7 +87,7 @@ def torch_job(
     origin = getattr(make_model, "__qualname__", type(make_model).__qualname__)
     content = fingerprint(splits, model=[origin, *described(model), repr(spec.train), floor.metric])
     content = extended(content, weights_of(model)) if spec.train.pretrained else content
-    job = _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype))
+    job = _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype, alphabet))
     return with_heirs(job, asked.get("seed", 0))
 
 

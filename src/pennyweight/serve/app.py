@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 import orjson
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from pennyweight.serve import labelling
 from pennyweight.serve.answering.trials import Asked, Referee
+from pennyweight.serve.calling import JSON, MOST_BYTE, Guarded, Reply
 from pennyweight.serve.described import described
 from pennyweight.serve.metrics import TYPE, Scraped
-from pennyweight.serve.refused import RefusedError, bad
+from pennyweight.serve.refused import bad
+from pennyweight.serve.speaking.talking import Talking
 from pennyweight.serve.wire import oip
 
 if TYPE_CHECKING:
@@ -26,81 +28,12 @@ if TYPE_CHECKING:
 
     from pennyweight.serve.answering.shelf import Served, Shelf
     from pennyweight.serve.answering.teller import Teller
-    from pennyweight.serve.counters import Counters
+    from pennyweight.serve.calling import Call, Sendable
     from pennyweight.serve.door import Door
     from pennyweight.store.team.tenants import Caller, Role
 
-MOST_BYTE = 64 * 2**20
 _VALUE_BYTE = 32  # of a number in JSON, at most
-_DIGITS = 12
-_UNREAD = frozenset({401, 403, 413})  # where the rest of what was sent is not read
-_JSON = {"content-type": "application/json"}
 _HEADER_LENGTH = b"inference-header-content-length"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A status, a body and headers."""
-
-    body: bytes
-    headers: dict[str, str]
-    status: int = 200
-
-
-class Handler(Protocol):
-    """What a route does for a caller who was let in."""
-
-    def __call__(self, caller: Caller, call: Call) -> Awaitable[Reply]:
-        """The reply to a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request: the parts of its path, its headers, and its body when it is asked for."""
-
-    path: dict[str, str]
-    headers: dict[bytes, bytes]
-    receive: Receive
-
-    async def body(self, most_byte: int = MOST_BYTE) -> bytes:
-        """All of the body; raises `RefusedError` (413) as soon as it is too long."""
-        length = self.headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > _DIGITS or int(length) > most_byte:
-            raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
-        message = await self.receive()
-        first: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            return first
-        whole = bytearray(first)  # not a list: bytes that come one by one would take fifty times their size
-        while message.get("more_body"):
-            message = await self.receive()
-            whole += message.get("body", b"")
-            if len(whole) > most_byte:
-                raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
-        return bytes(whole)
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Guarded:
-    """A route's ASGI application: lets the caller in, or not, before anything else is looked at."""
-
-    door: Door
-    role: Role
-    handle: Callable[[Caller, Call], Awaitable[Reply]]
-    counters: Counters
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; whatever goes wrong is a status and one sentence."""
-        begin_s = time.perf_counter()
-        headers = dict(scope["headers"])
-        try:
-            caller = self.door.caller(headers, self.role)
-            reply = await self.handle(caller, Call(scope["path_params"], headers, receive))
-        except RefusedError as error:
-            reply = _refusal(error, headers)
-        await send_reply(send, reply)
-        self.counters.replied(reply.status, time.perf_counter() - begin_s)
 
 
 @final
@@ -121,27 +54,6 @@ class Straight:
                 await self.rest(scope, receive, send)
 
 
-async def send_reply(send: Send, reply: Reply) -> None:
-    """Write a reply."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-    headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
-def _refusal(error: RefusedError, asked: dict[bytes, bytes]) -> Reply:
-    headers = _JSON | ({"retry-after": str(math.ceil(error.retry_s))} if error.retry_s else {})
-    if error.status in _UNREAD and _endless(asked):
-        headers["connection"] = "close"
-    return Reply(orjson.dumps({"error": error.why}), headers, error.status)
-
-
-def _endless(headers: dict[bytes, bytes]) -> bool:
-    """Whether what is sent is so long that nobody should wait for its end."""
-    length = headers.get(b"content-length", b"0")
-    return b"transfer-encoding" in headers or not length.isdigit() or int(length[:_DIGITS]) > MOST_BYTE
-
-
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
@@ -152,12 +64,14 @@ class Face:
     teller: Teller
     referee: Referee = field(init=False)
     scraped: Scraped = field(init=False)
+    talking: Talking = field(init=False)
     routes: list[BaseRoute] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Let the teller's book keep the score of trials."""
         object.__setattr__(self, "referee", Referee(self.teller))
         object.__setattr__(self, "scraped", Scraped(self.shelf, self.teller))
+        object.__setattr__(self, "talking", Talking(self.door, self.shelf, self.teller))
 
     def app(self) -> Straight:
         """The ASGI application. Without a key only the two health paths answer."""
@@ -168,19 +82,21 @@ class Face:
             Route("/v2/health/ready", self._whole, methods=["GET"]),
             Route(f"{model}/infer", infer, methods=["POST"]),
             Route(f"{version}/infer", infer, methods=["POST"]),
+            Route(f"{model}/labels", self._guarded(self._labelled), methods=["POST"]),
             Route(f"{model}/ready", ready, methods=["GET"]),
             Route(f"{version}/ready", ready, methods=["GET"]),
             Route(model, about, methods=["GET"]),
             Route(version, about, methods=["GET"]),
             Route("/metrics", self._guarded(self._metrics, "admin"), methods=["GET"]),
             Route("/openapi.json", self._guarded(self._described), methods=["GET"]),
+            *self.talking.routes(),
         ]
         self.routes.extend(routes)
         rest = Starlette(routes=routes)
         rest.router.redirect_slashes = False  # where to would be told from a Host that anybody may write
         return Straight(infer, rest)
 
-    def _guarded(self, handle: Callable[[Caller, Call], Awaitable[Reply]], role: Role = "caller") -> Guarded:
+    def _guarded(self, handle: Callable[[Caller, Call], Awaitable[Sendable]], role: Role = "caller") -> Guarded:
         return Guarded(self.door, role, handle, self.teller.book.counters)
 
     async def _infer(self, caller: Caller, call: Call) -> Reply:
@@ -194,8 +110,16 @@ class Face:
         else:
             asked = Asked(caller, ask, ask.id or token_hex(8))
             served, answer = await self.referee.answer(asked, served, trial)
+        if served.seen is not None:
+            served.seen.add(answer.request, ask.rows, answer.rows)
         body, headers = oip.written(answer.rows, ask, served.version.model, served.name)
         return Reply(body, headers | {"x-model-version": served.name, "x-request-id": answer.request})
+
+    async def _labelled(self, caller: Caller, call: Call) -> Reply:
+        self.door.pace(caller)
+        model = self.shelf.get(call.path["model"]).version.model
+        told = labelling.read(await call.body(labelling.MOST_BYTE))
+        return _told(await labelling.kept(self.teller.book, caller, model, told))
 
     async def _ready(self, _: Caller, call: Call) -> Reply:
         served = self.shelf.get(call.path["model"], call.path.get("number", ""))
@@ -230,7 +154,7 @@ def _most_byte(served: Served) -> int:
 
 
 def _told(value: dict[str, Any]) -> Reply:
-    return Reply(orjson.dumps(value), _JSON)
+    return Reply(orjson.dumps(value), JSON)
 
 
 def _header_byte(headers: dict[bytes, bytes]) -> int | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.errors import PennyweightError
 from pennyweight.serve.alone import ended_well, program, say
+from pennyweight.serve.counters import files
 from pennyweight.serve.running import Place, check, host, listening, serve
 from pennyweight.store.codec import from_json, to_json
 from pennyweight.store.team import registry, workers
@@ -43,7 +44,8 @@ def serve_many(place: Place, count: int, told: Callable[[str], None]) -> int:
                 registry.get(link, model)
     with contextlib.closing(listening(place)) as held:  # not listening: it only keeps the port for them
         shared = replace(place, port=held.getsockname()[1], share=place.share / count)
-        return Crew([Post(shared) for _ in range(count)], told).run()
+        with files(count) as counts:
+            return Crew([Post(replace(shared, counts=each)) for each in counts], told).run()
 
 
 def member() -> None:

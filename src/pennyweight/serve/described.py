@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pennyweight.serve.watch.telling import MOST
+from pennyweight.serve.wire import openai_described
 from pennyweight.serve.wire.oip import MOST_AXES, datatypes
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _WHY = {
     400: "What was sent is no request that the model can answer.",
     401: "There is no key, or none that holds.",
     403: "The key may not do this, or the request comes from a foreign host or page.",
-    404: "There is no such model here, or not in that version.",
+    404: "There is no such model here, or not in that version; or no such request of the caller's.",
     413: "The body or the batch is too big.",
     429: "A rate or a budget is used up, or too many wait; Retry-After says when to come again.",
     500: "The model failed.",
@@ -87,6 +89,21 @@ _ANSWER = {
     },
 }
 
+_LABELLED = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST,
+    "items": {
+        "type": "object",
+        "required": ["request", "label"],
+        "properties": {
+            "request": {"type": "string", "pattern": "^[0-9A-Za-z._-]{1,32}$", "description": "As x-request-id said."},
+            "row": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1, "default": 0},
+            "label": {"type": "number", "description": "The number of the right class, or the right value."},
+        },
+    },
+}
+
 
 def _answers(of: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{of}"}}}
@@ -104,6 +121,12 @@ _INFER: dict[str, Any] = {
     "responses": {200: {**_answers("Answer"), **_BINARY}},
     "why": (400, 401, 403, 404, 413, 429, 500, 503),
 }
+_LABELS: dict[str, Any] = {
+    "summary": "Tell what would have been right, by request; a caller labels its own requests only.",
+    "requestBody": {"required": True, "content": _answers("Labels")},
+    "responses": {200: _object("labels", "joined")},
+    "why": (400, 401, 403, 404, 413, 429, 503),
+}
 _READY = {
     "summary": "Whether a model is loaded.",
     "responses": {200: _object("name", "ready")},
@@ -119,6 +142,7 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "/v2/health/ready": {"summary": "Whether it can answer.", "responses": {200: {}, 503: {}}},
     "/v2/models/{model}/infer": _INFER,
     "/v2/models/{model}/versions/{number}/infer": _INFER,
+    "/v2/models/{model}/labels": _LABELS,
     "/v2/models/{model}/ready": _READY,
     "/v2/models/{model}/versions/{number}/ready": _READY,
     "/v2/models/{model}": _ABOUT,
@@ -129,6 +153,7 @@ _KNOWN: dict[str, dict[str, Any]] = {
         "why": (401, 403, 503),
     },
     "/openapi.json": {"summary": "This description.", "responses": {200: _object("openapi")}, "why": (401, 403)},
+    **openai_described.PATHS,
 }
 
 
@@ -145,7 +170,14 @@ def described(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": paths,
         "components": {
-            "schemas": {"Tensor": _TENSOR, "Ask": _ASK, "Wanted": _WANTED, "Answer": _ANSWER},
+            "schemas": {
+                "Tensor": _TENSOR,
+                "Ask": _ASK,
+                "Wanted": _WANTED,
+                "Answer": _ANSWER,
+                "Labels": _LABELLED,
+                **openai_described.SCHEMAS,
+            },
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "pw_…"}},
         },
     }
@@ -163,7 +195,8 @@ def _operation(path: str, method: str) -> dict[str, Any]:
         | ({"content": content} if content else {})
         for status, content in known["responses"].items()
     }
-    refusals = {str(status): {**_ERROR, "description": _WHY[status]} for status in known.get("why", ())}
+    error = known.get("error", _ERROR)
+    refusals = {str(status): {**error, "description": _WHY[status]} for status in known.get("why", ())}
     found = {"summary": known["summary"], "operationId": _id(path, method), "responses": answers | refusals}
     found |= {"parameters": [each for each in (_MODEL, _NUMBER) if f"{{{each['name']}}}" in path]}
     if "requestBody" in known:

@@ -1,4 +1,6 @@
-"""The numbers of one process in Prometheus' text format, under names of its own and under OpenCost's `llm_*` names.
+"""The numbers of a server in Prometheus' text format, under names of its own and under OpenCost's `llm_*` names.
+
+They are those of all its processes on this machine together, whichever of them is asked.
 
 OpenCost's names and labels: https://opencost.io/docs/integrations/metrics and https://llm-d.ai/docs (inference cost).
 A token is a unit here: a row of the input, or a token. Costs are what callers are charged, `cost_basis="usage"`.
@@ -12,16 +14,18 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, final
 
-from pennyweight.serve.counters import BOUNDS_S, Paid
+from pennyweight.serve.counted import Paid
+from pennyweight.serve.counters import BOUNDS_S
 from pennyweight.store.team.budgets import states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
-    from pennyweight.serve.answering.shelf import Served, Shelf
+    from pennyweight.serve.answering.shelf import Shelf
     from pennyweight.serve.answering.teller import Teller
+    from pennyweight.serve.counted import Batches, Sums
     from pennyweight.store.team.budgets import State
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,7 +44,7 @@ _PAID = (
 @final
 @dataclass(slots=True, eq=False)
 class Scraped:
-    """Turns the counters of a process into text; keeps an earlier look at them for rates."""
+    """Turns the counters of a server into text; keeps an earlier look at them for rates."""
 
     shelf: Shelf
     teller: Teller
@@ -52,66 +56,21 @@ class Scraped:
         from prometheus_client import CollectorRegistry, generate_latest
 
         stands = await self.teller.book.run(lambda link: states(link, time.time_ns()))
+        counters = self.teller.book.counters
+        counters.batched(self.shelf.all())
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(list(self._families(stands))))
+        registry.register(_Collector(list(self._families(counters.total(), stands))))
         return generate_latest(registry)
 
-    def _families(self, stands: Sequence[State]) -> Iterator[Metric]:
-        yield from self._replied()
-        yield from self._charged()
-        yield from self._served()
+    def _families(self, sums: Sums, stands: Sequence[State]) -> Iterator[Metric]:
+        yield from _replied(sums)
+        yield from _charged(sums)
+        yield from _served(sums)
+        yield from _watched(sums)
         yield from _budgeted(stands)
-        yield from self._as_llm()
+        yield from self._as_llm(sums)
 
-    def _replied(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-
-        counters = self.teller.book.counters
-        replies = CounterMetricFamily("pennyweight_replies", "Replies by status.", labels=["code"])
-        for status, count in sorted(counters.replies.items()):
-            replies.add_metric([str(status)], count)
-        errors = CounterMetricFamily("pennyweight_errors", "Replies of status 500 and above.")
-        errors.add_metric([], sum(count for status, count in counters.replies.items() if status >= 500))
-        latency = HistogramMetricFamily("pennyweight_reply_seconds", "From the request's head to its reply.")
-        below = list(accumulate(counters.buckets))
-        bounds = [*map(str, BOUNDS_S), "+Inf"]
-        latency.add_metric([], list(zip(bounds, below, strict=True)), counters.total_s)
-        yield from (replies, errors, latency)
-
-    def _charged(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily
-
-        labels = ["tenant", "model", "version"]
-        paid = _copied(self.teller.book.counters.paid)
-        for name, told, of in _PAID:
-            family = CounterMetricFamily(name, told, labels=labels)
-            for (tenant, model, number), each in paid:
-                family.add_metric([tenant, model, str(number)], getattr(each, of))
-            yield family
-        seconds = CounterMetricFamily("pennyweight_compute_seconds", "Seconds of compute.", labels=labels)
-        energy = CounterMetricFamily(
-            "pennyweight_energy_joules", "Energy, where a device's draw is known.", labels=labels
-        )
-        for (tenant, model, number), each in paid:
-            seconds.add_metric([tenant, model, str(number)], each.compute_ns / 1e9)
-            energy.add_metric([tenant, model, str(number)], each.energy_uj / 1e6)
-        yield from (seconds, energy)
-
-    def _served(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
-
-        labels = ["model", "version"]
-        shown = GaugeMetricFamily("pennyweight_version_served", "1 for a version that may answer.", labels=labels)
-        queue = GaugeMetricFamily("pennyweight_waiting_rows", "Rows that wait to be computed.", labels=labels)
-        sizes = HistogramMetricFamily("pennyweight_batch_rows", "Rows computed together.", labels=labels)
-        for each in {(each.version.model, each.name): each for each in self.shelf.all()}.values():
-            of = [each.version.model, each.name]
-            shown.add_metric(of, 1)
-            queue.add_metric(of, each.lane.waiting)
-            sizes.add_metric(of, *_sizes(each))
-        yield from (shown, queue, sizes)
-
-    def _as_llm(self) -> Iterator[Metric]:
+    def _as_llm(self, sums: Sums) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
 
         now_s = time.monotonic()
@@ -123,7 +82,7 @@ class Scraped:
         cached = GaugeMetricFamily(
             "llm_cache_savings_fraction", "Input units that were cached.", labels=[*_LLM[:3], _LLM[4]]
         )
-        found = _by_version(_copied(self.teller.book.counters.paid))
+        found = _by_version(sums.paid)
         for (model, number), each in sorted(found.items()):
             units = each.fed + each.made
             old_nusd, _ = self._then.get((model, number), (0, 0))
@@ -134,6 +93,66 @@ class Scraped:
         if took_s >= _BASIS_S:
             self._then_s, self._then = now_s, {of: (each.cost_nusd, each.fed) for of, each in found.items()}
         yield from (hourly, per_token, cached)
+
+
+def _replied(sums: Sums) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+    replies = CounterMetricFamily("pennyweight_replies", "Replies by status.", labels=["code"])
+    for status, count in sorted(sums.replies.items()):
+        replies.add_metric([str(status)], count)
+    errors = CounterMetricFamily("pennyweight_errors", "Replies of status 500 and above.")
+    errors.add_metric([], sum(count for status, count in sums.replies.items() if status >= 500))
+    latency = HistogramMetricFamily("pennyweight_reply_seconds", "From the request's head to its reply.")
+    below = list(accumulate(sums.buckets))
+    bounds = [*map(str, BOUNDS_S), "+Inf"]
+    latency.add_metric([], list(zip(bounds, below, strict=True)), sums.total_s)
+    yield from (replies, errors, latency)
+
+
+def _charged(sums: Sums) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily
+
+    labels = ["tenant", "model", "version"]
+    paid = sorted(sums.paid.items(), key=itemgetter(0))
+    for name, told, of in _PAID:
+        family = CounterMetricFamily(name, told, labels=labels)
+        for (tenant, model, number), each in paid:
+            family.add_metric([tenant, model, str(number)], getattr(each, of))
+        yield family
+    seconds = CounterMetricFamily("pennyweight_compute_seconds", "Seconds of compute.", labels=labels)
+    energy = CounterMetricFamily("pennyweight_energy_joules", "Energy, where a device's draw is known.", labels=labels)
+    for (tenant, model, number), each in paid:
+        seconds.add_metric([tenant, model, str(number)], each.compute_ns / 1e9)
+        energy.add_metric([tenant, model, str(number)], each.energy_uj / 1e6)
+    yield from (seconds, energy)
+
+
+def _served(sums: Sums) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+
+    labels = ["model", "version"]
+    shown = GaugeMetricFamily("pennyweight_version_served", "Processes in which a version may answer.", labels=labels)
+    queue = GaugeMetricFamily("pennyweight_waiting_rows", "Rows that wait to be computed.", labels=labels)
+    sizes = HistogramMetricFamily("pennyweight_batch_rows", "Rows computed together.", labels=labels)
+    for (model, number), each in sorted(sums.batches.items()):
+        of = [model, str(number)]
+        if each.serving:
+            shown.add_metric(of, each.serving)
+            queue.add_metric(of, each.waiting)
+        sizes.add_metric(of, *_sizes(each))
+    yield from (shown, queue, sizes)
+
+
+def _watched(sums: Sums) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    failed = CounterMetricFamily("pennyweight_watch_failures", "Looks of the watch that could not be finished.")
+    missed = CounterMetricFamily("pennyweight_watch_missed", "Answers that the watch had no room to keep.")
+    alive = GaugeMetricFamily("pennyweight_processes", "Processes that these numbers are the sums of, and that live.")
+    for family, value in ((failed, sums.failed), (missed, sums.missed), (alive, sums.processes)):
+        family.add_metric([], value)
+        yield family
 
 
 def _budgeted(stands: Sequence[State]) -> Iterator[Metric]:
@@ -151,26 +170,18 @@ def _budgeted(stands: Sequence[State]) -> Iterator[Metric]:
     yield from (left, used, warned)
 
 
-def _sizes(served: Served) -> tuple[list[tuple[str, float]], float]:
-    """The lane's batches by size: those below 1, 2, 4 … rows, and how many rows they had together."""
-    lane = served.lane
-    below = accumulate(lane.sizes)
+def _sizes(found: Batches) -> tuple[list[tuple[str, float]], float]:
+    """Batches by size: those below 1, 2, 4 … rows, and how many rows they had together."""
+    below = accumulate(found.sizes)
     buckets: list[tuple[str, float]] = [(str((1 << at) - 1), count) for at, count in enumerate(below)]
     buckets[-1] = ("+Inf", buckets[-1][1])
-    return buckets, float(lane.answered)
+    return buckets, float(found.answered)
 
 
-def _copied(paid: dict[tuple[str, str, int], Paid]) -> list[tuple[tuple[str, str, int], Paid]]:
-    """The entries at this moment, in order; the thread that records may add more meanwhile."""
-    return sorted(paid.items(), key=itemgetter(0))
-
-
-def _by_version(paid: list[tuple[tuple[str, str, int], Paid]]) -> dict[tuple[str, int], Paid]:
+def _by_version(paid: Mapping[tuple[str, str, int], Paid]) -> dict[tuple[str, int], Paid]:
     found: dict[tuple[str, int], Paid] = {}
-    for (_, model, number), each in paid:
-        total = found.setdefault((model, number), Paid())
-        for name in Paid.__slots__:
-            setattr(total, name, getattr(total, name) + getattr(each, name))
+    for (_, model, number), each in paid.items():
+        found[model, number] = found.get((model, number), Paid()) + each
     return found
 
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)  # not frozen: Python writes the traceback into an exception that passes a context manager
 class RefusedError(Exception):
-    """Why, for the caller; `retry_s` says when to come again, 0 where that would not help."""
+    """Why, for the caller; `retry_s` says when to come again, 0 where that would not help.
+
+    `code` is a word for programs, where a protocol has one.
+    """
 
     status: int
     why: str
     retry_s: float = 0.0
+    code: str = ""
 
     def __str__(self) -> str:
         return self.why

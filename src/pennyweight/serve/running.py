@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, final
@@ -18,12 +18,18 @@ from pennyweight.errors import BadInputError, MissingExtraError, PennyweightErro
 from pennyweight.serve.answering.shelf import Shelf
 from pennyweight.serve.answering.teller import Teller
 from pennyweight.serve.app import Face
+from pennyweight.serve.counters import Counters
 from pennyweight.serve.door import LOOPBACK, Door
 from pennyweight.serve.keeping import Keeper
 from pennyweight.serve.money.book import Book
+from pennyweight.serve.posting import Posting
+from pennyweight.serve.speaking.opening import must_speak
+from pennyweight.serve.tracing import traced
 from pennyweight.serve.versions.following import Follower, Means
 from pennyweight.serve.versions.goals import Wish, earlier, first, names
 from pennyweight.serve.versions.loading import ready
+from pennyweight.serve.versions.minding import Minding, Watch
+from pennyweight.serve.watch.watching import Watcher
 from pennyweight.store.team.leases import Holder
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.tenants import Ring, Tenant, add_tenant, tenants
@@ -52,6 +58,10 @@ class Place:
     hosts: tuple[str, ...] = ()
     share: float = 1.0  # of every rate, where several processes share it
     uncertified: bool = False  # versions without a certificate may take the place of those that have one
+    watch: Watch = field(default_factory=Watch)
+    api: str = ""  # "openai": every model must be a language model that speaks it
+    otel: bool = False  # a span of OpenTelemetry for every request
+    counts: str = ""  # the file of its counters, beside those of other processes of this server
 
 
 def serve(place: Place, told: Callable[[str], None], lifeline: int | None = None) -> None:
@@ -135,38 +145,59 @@ async def _answering(
     from pennyweight.serve.guarding import server as guarded
 
     async with parts(engine, place) as face:
-        server = guarded(face.app(), drain_s=_DRAIN_S)
-        halt.over(server)
-        listener.listen(_BACKLOG)  # whoever comes as soon as it is told waits a moment, and is not turned away
-        shown = ", ".join(str(each.version) for each in face.shelf.current.values())
-        told(f"{shown} at http://{place.host}:{place.port}")
-        await server.serve([listener])
+        tracing = traced(face.app(), face.teller) if place.otel else contextlib.nullcontext(face.app())
+        with tracing as app:
+            server = guarded(app, drain_s=_DRAIN_S)
+            halt.over(server)
+            listener.listen(_BACKLOG)  # whoever comes as soon as it is told waits a moment, and is not turned away
+            shown = ", ".join(str(each.version) for each in face.shelf.current.values())
+            told(f"{shown} at http://{place.host}:{place.port}")
+            await server.serve([listener])
 
 
 @contextlib.asynccontextmanager
 async def parts(engine: Engine, place: Place) -> AsyncGenerator[Face]:
     """What a process serves with: its threads run until the end of the block, then every lease is given back."""
-    pool, aside = ThreadPoolExecutor(1, "model"), ThreadPoolExecutor(1, "aside")
-    means = Means(partial(ready, pool=pool), pool, aside, place.uncertified)
-    book, shelf, wishes = Book(engine), Shelf(), names(place.models)
+    means = _means(place)
+    book, shelf, wishes = Book(engine, Counters.at(place.counts)), Shelf(), names(place.models)
     door = Door(Ring({}), _begin(engine, wishes, shelf, means), LOOPBACK | {*place.hosts, place.host}, place.share)
+    must_speak(place.api, shelf)
     me = _me(place)
     teller = Teller(book, Holder(me.id))
     follower = Follower(shelf, book, wishes, means, me)
     keeper = Keeper(door, shelf, teller, follower)
     await keeper.once()
-    tasks = [asyncio.create_task(keeper.keep()), asyncio.create_task(follower.keep())]
+    watcher = _watcher(place, book, Minding(shelf, wishes, place.watch.settings(place.share)))
+    face = Face(door, shelf, teller)
+    routines = (keeper, follower, watcher, Posting(book.counters, shelf))
+    tasks = [asyncio.create_task(each.keep()) for each in routines]
     try:
-        yield Face(door, shelf, teller)
+        yield face
     finally:
-        follower.stopping.set()
-        keeper.stopping.set()
+        await face.talking.till.end()
+        for each in routines:
+            each.stopping.set()
         await asyncio.gather(*tasks)
         with contextlib.suppress(PennyweightError):
             await keeper.end()
         book.close()
-        pool.shutdown()
-        aside.shutdown()
+        for pool in (means.pool, means.aside, watcher.pool):
+            pool.shutdown()
+
+
+def _means(place: Place) -> Means:
+    pool = ThreadPoolExecutor(1, "model")
+    load = partial(ready, pool=pool, keep=place.watch.share)
+    return Means(load, pool, ThreadPoolExecutor(1, "aside"), place.uncertified)
+
+
+def _watcher(place: Place, book: Book, renewed: Minding) -> Watcher:
+    """Who watches, or is told to stop before it begins."""
+    pool = ThreadPoolExecutor(1, "watch")
+    watcher = Watcher(book, pool, every_s=place.watch.every_s, spending=renewed.settings.spending, renewed=renewed)
+    if not place.watch.on:
+        watcher.stopping.set()
+    return watcher
 
 
 def host() -> str:

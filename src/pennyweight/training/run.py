@@ -14,6 +14,7 @@ from pennyweight.cost.meter import meter
 from pennyweight.cost.price import price
 from pennyweight.engine import Shop
 from pennyweight.engine.making import threads_for
+from pennyweight.engine.validating import metric_answers
 from pennyweight.errors import BadInputError, StorageError
 from pennyweight.train.checkpoint import Checkpoints
 from pennyweight.train.how import How, Judge
@@ -145,7 +146,7 @@ class _Run:
     def score(self, model: nn.Module) -> Score:
         """How good a model is on the select split."""
         select = self.job.material.splits.select
-        answers = self.backend.predict(self.work.having(model=model), select.x)
+        answers = metric_answers(self.backend, self.work.having(model=model), select)
         return evals.load(self.job.floor.metric).score(select.y, answers)
 
     def _trained(self) -> Trained:

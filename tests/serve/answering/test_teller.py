@@ -27,7 +27,7 @@ def test_who_comes_after_a_lease_was_made_and_before_it_is_kept_waits_for_it(tmp
 
             loop.call_soon(keep)
             (caller,) = [each for _, each in here.door.ring.callers.values()]
-            assert await here.teller._hold(caller, 1000) == Hold(1000, ((lease.id, 1000),))
+            assert await here.teller.hold(caller, 1000) == Hold(1000, ((lease.id, 1000),))
 
     asyncio.run(ask())
 

@@ -79,6 +79,16 @@ def test_the_last_certified_is_neither_the_present_nor_one_that_was_retired_or_n
         assert last_certified(link, "digits", 1) == 4
 
 
+def test_what_broke_there_itself_is_no_refuge_until_somebody_promotes_it_again(store):
+    with opened(store) as engine, engine.begin() as link:
+        versions(link, [SURE, SURE, SURE])
+        registry.promote(link, "digits@2", "production", Move("watch", "its floor broke"), "rollback")
+        assert last_certified(link, "digits", 2) == 1
+        registry.promote(link, "digits@3", "production", ANN)
+        registry.promote(link, "digits@2", "production", ANN)
+        assert last_certified(link, "digits", 2) == 3
+
+
 def test_while_the_floor_holds_nothing_is_done(store):
     with opened(store) as engine, engine.begin() as link:
         versions(link, [SURE, SURE])

@@ -43,7 +43,7 @@ def test_what_is_no_csv_is_said(tmp_path):
 
 
 def test_the_body_of_a_request_is_read_alike():
-    assert labels_of({"labels": [{"request": "a", "label": 3}, {"request": "b", "label": 1, "row": 2}]}) == (
+    assert labels_of([{"request": "a", "label": 3}, {"request": "b", "label": 1, "row": 2}]) == (
         Label("a", 3.0),
         Label("b", 1.0, 2),
     )
@@ -51,9 +51,11 @@ def test_the_body_of_a_request_is_read_alike():
 
 @pytest.mark.parametrize(
     "body",
-    [None, [], {}, {"labels": "a"}, {"labels": [1]}, {"labels": [{}]}, {"labels": [{"request": 5, "label": 1}]},
-     {"labels": [{"request": "a", "label": True}]}, {"labels": [{"request": "a", "label": [1]}]},
-     {"labels": [{"request": "a", "label": 10**400}]}, {"labels": [{"request": "a", "label": 1, "row": {}}]}],
+    [None, [], {}, "a", 5, [1], [{}], [{"request": 5, "label": 1}], [{"request": "a/b", "label": 1}],
+     [{"request": "a\0", "label": 1}], [{"request": "\ud800", "label": 1}], [{"request": "a", "label": True}],
+     [{"request": "a", "label": [1]}], [{"request": "a", "label": 10**400}], [{"request": "a", "label": None}],
+     [{"request": "a", "label": 1, "row": {}}], [{"request": "a", "label": 1, "row": -1}],
+     [{"request": "a", "label": 1}] * 1001],
 )  # fmt: skip
 def test_a_body_without_labels_is_refused(body):
     with pytest.raises(BadInputError):

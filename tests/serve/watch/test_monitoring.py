@@ -12,6 +12,7 @@ from pennyweight.serve.watch import costs, floor
 from pennyweight.serve.watch.monitor import Monitor, Settings, noted
 from pennyweight.serve.watch.quality import standing
 from pennyweight.serve.watch.reference import Reference
+from pennyweight.serve.watch.seen import Seen
 from pennyweight.serve.watch.watching import Watcher
 from pennyweight.store.team import labels, registry
 from pennyweight.store.team.alerts import alerts
@@ -35,7 +36,7 @@ def feed(monitor, rng, rows, shift=0.0):
     x, p = traffic(rng, rows, shift)
     ids = [f"{rng.integers(2**62):x}" for _ in range(rows // 10)]
     for n, id_ in enumerate(ids):
-        monitor.saw(id_, 1, x[10 * n : 10 * n + 10], p[10 * n : 10 * n + 10])
+        monitor.seen.add(id_, x[10 * n : 10 * n + 10], p[10 * n : 10 * n + 10])
     return ids
 
 
@@ -61,7 +62,7 @@ def test_however_much_passes_by_only_so_much_is_held():
     window, notes = monitor.take()
     assert len(window[0]) == 400
     assert len(notes) == 5000
-    sampled = Monitor(Version("digits", 1, "", ""), settings=Settings(keep=0.25))
+    sampled = Monitor(Version("digits", 1, "", ""), seen=Seen(0.25))
     feed(sampled, rng, 5000)
     assert 900 < len(sampled.take(due=False)[1]) < 1600
 
@@ -100,14 +101,13 @@ def watched(store):
     return store, made
 
 
-def test_labels_that_show_a_broken_floor_take_production_back(watched, monkeypatch):
+def test_labels_that_show_a_broken_floor_take_production_back(watched):
     store, made = watched
-    monkeypatch.setattr("pennyweight.serve.watch.watching._SETTLED_NS", 0)
 
     async def act():
         with opened(store) as engine, ThreadPoolExecutor(1) as pool:
             monitor, book, rng = made(engine), Book(engine), np.random.default_rng(3)
-            watcher = Watcher(book, pool, {"digits": monitor})
+            watcher = Watcher(book, pool, {"digits": monitor}, every_s=0.0, slow_s=0.0)
             ids = feed(monitor, rng, 400)
             assert await watcher.once() == []
             with engine.begin() as link:
@@ -137,9 +137,9 @@ def test_without_labels_confidence_that_fell_takes_production_back(watched):
         with opened(store) as engine, ThreadPoolExecutor(1) as pool:
             monitor, book = made(engine, 0.7, reference=reference), Book(engine)
             watcher = Watcher(book, pool, {"digits": monitor}, every_s=0.0)
-            monitor.saw("a", 1, x[:300], p[:300])
+            monitor.seen.add("a", x[:300], p[:300])
             assert await watcher.once() == []
-            monitor.saw("b", 1, x[:300], np.full((300, 3), 1 / 3))
+            monitor.seen.add("b", x[:300], np.full((300, 3), 1 / 3))
             (decision,) = await watcher.once()
             book.close()
             assert (decision.kind, decision.number, decision.to) == ("rollback", 2, 1)

@@ -1,5 +1,8 @@
 """Labels join answers by request and row, in the order in which they came, and a later one counts."""
 
+import pytest
+
+from pennyweight.errors import BadInputError
 from pennyweight.store.team.labels import Answer, Label, add, add_of, labelled, note
 from pennyweight.store.team.opened import opened
 from pennyweight.store.team.usage import Request, Units, record
@@ -37,5 +40,26 @@ def test_a_tenant_labels_its_own_requests_to_that_model_and_no_others(store):
         for id_, tenant, model in (("a", "acme", "digits"), ("b", "umbrella", "digits"), ("c", "acme", "faces")):
             record(link, [Request(id_, 5, tenant, "k", model, 1, Units(1, 1), 200, 1)])
         told = [Label(id_, 9.0) for id_ in ("a", "b", "c", "none")]
-        assert add_of(link, "acme", "digits", told) == 1
+        for foreign in told[1:]:
+            with pytest.raises(BadInputError, match="Label 1 is about no request of yours to digits"):
+                add_of(link, "acme", "digits", [told[0], foreign])
+        assert labelled(link, "digits", 1) == ()
+        assert add_of(link, "acme", "digits", told[:1]) == 1
         assert [each.label for each in labelled(link, "digits", 1)] == [9.0]
+
+
+def test_a_row_that_is_labelled_again_or_twice_at_once_counts_once(store):
+    with opened(store) as engine, engine.begin() as link:
+        note(link, [answer("a")])
+        assert add(link, [Label("a", 1.0), Label("a", 2.0)]) == 1
+        (first,) = labelled(link, "digits", 1)
+        assert first.label == 2.0
+        assert add(link, [Label("a", 3.0)]) == 1
+        assert labelled(link, "digits", 1, after_ns=first.at_ns) == ()
+        assert [each.label for each in labelled(link, "digits", 1)] == [3.0]
+
+
+def test_many_answers_are_kept_at_once(store):
+    with opened(store) as engine, engine.begin() as link:
+        note(link, [answer(f"r{n}", row) for n in range(400) for row in range(2)])
+        assert add(link, [Label(f"r{n}", 3.0, row) for n in range(600) for row in range(2)]) == 800

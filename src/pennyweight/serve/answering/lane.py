@@ -30,27 +30,31 @@ _SIZES = 12
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How requests are taken: rows in a batch at most, seconds that a batch should take, seconds to wait in all.
+    """How requests are taken: rows of one at most, seconds that a batch should take, seconds to wait in all.
 
-    A batch that takes less than `inline_s` is computed where requests are read.
+    A batch that takes less than `inline_s` is computed where requests are read. It begins `wait_s` after the first of
+    its requests came, or when there are `gather` rows, and has no more of them (0: as many as fit into the target).
     """
 
     most_rows: int = 256
     target_s: float = 0.005
     patience_s: float = 10.0
     inline_s: float = INLINE_S
+    wait_s: float = 0.0
+    gather: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the model said to one request, and its share of the nanoseconds that the batch took.
 
-    `request` is the name under which it is recorded, "" while it is not.
+    `request` is the name under which it is recorded, "" while it is not; a `kept` answer was computed before.
     """
 
     rows: NDArray[Any]
     compute_ns: int
     request: str = ""
+    kept: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +81,7 @@ class Lane:
     _line: deque[_Waiting] = field(default_factory=deque, init=False)
     _rows: int = field(default=0, init=False)
     _busy: bool = field(default=False, init=False)
+    _alarm: asyncio.TimerHandle | None = field(default=None, init=False)  # while a batch waits to be fuller
 
     @property
     def waiting(self) -> int:
@@ -105,11 +110,19 @@ class Lane:
         if not self._busy:
             self._busy = True
             loop.call_soon(self._turn)
+        elif self._alarm is not None and self._rows >= self.terms.gather:
+            self._alarm.cancel()
+            self._alarm = None
+            loop.call_soon(self._turn)
         return done
 
     def _turn(self) -> None:
         """Answer the next batch, here or in the pool, then the one after it."""
         loop = asyncio.get_running_loop()
+        self._alarm = None
+        if self.terms.wait_s and self._line and (early_s := self._early_s()) > 0:
+            self._alarm = loop.call_later(early_s, self._turn)
+            return
         batch = self._batch()
         if not batch:
             self._busy = bool(self._line)
@@ -123,13 +136,20 @@ class Lane:
         task = loop.run_in_executor(self.pool, _answers, self.session, batch)
         task.add_done_callback(partial(self._came, batch))
 
+    def _early_s(self) -> float:
+        """The seconds for which the next batch still waits to be fuller."""
+        if self._rows >= self.terms.gather:
+            return 0.0
+        came_s = self._line[0].until_s - self.terms.patience_s
+        return came_s + self.terms.wait_s - time.monotonic()
+
     def _came(self, batch: list[_Waiting], done: asyncio.Future[list[Answer | Exception]]) -> None:
         self._tell(batch, done.result())
         self._turn()
 
     def _batch(self) -> list[_Waiting]:
         """The first that wait, of one shape and type, as many as are answered in the target time."""
-        room = self.pace.most(self.terms.target_s, self.terms.most_rows)
+        room = self.pace.most(self.terms.target_s, self.terms.gather or self.terms.most_rows)
         batch: list[_Waiting] = []
         now_s = time.monotonic()
         while self._line:

@@ -11,7 +11,10 @@ from pennyweight.serve.refused import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pennyweight.runtimes.kept import Kept
     from pennyweight.serve.answering.lane import Lane
+    from pennyweight.serve.speaking.choir import Choir
+    from pennyweight.serve.watch.seen import Seen
     from pennyweight.store.team.labels import Answer
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.rollouts import Rollout
@@ -20,12 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """A version that is loaded, warm and proved; its price is that of its model."""
+    """A version that is loaded, warm and proved; its price is that of its model.
+
+    `seen` is what passes by it, for who watches it; None where nobody does. `row_units` is what a row of input counts
+    as: its tokens where it is text. A language model that continues texts has a `choir`. `kept` are its latest answers,
+    where it keeps them.
+    """
 
     version: Version
     lane: Lane
     price: Price
     shape: tuple[int, ...] = ()
+    seen: Seen | None = None
+    row_units: int = 1
+    choir: Choir | None = None
+    kept: Kept | None = None
 
     @property
     def name(self) -> str:

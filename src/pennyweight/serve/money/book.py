@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     Begin = Callable[[Connection], AbstractContextManager[Any]]  # a transaction on a connection
 
 T = TypeVar("T")
-_LOST = RefusedError(503, "The reservation for this request ran out; nothing was charged.", retry_s=1.0)
+LOST = RefusedError(503, "The reservation for this request ran out; nothing was charged.", retry_s=1.0)
+"""What a write ends with if a lease that it was to be paid from has ended."""
 _MOST = 4096  # rows of one transaction
 _AGAIN = 3  # times that a transaction is tried again after others stood in its way
 _DEADLOCK = "40P01"
@@ -196,7 +197,7 @@ def _let_go(rows: list[_Row], found: list[bool] | RefusedError | PennyweightErro
             _finish(row.done, RefusedError(503, "The store cannot be written; nothing was charged.", retry_s=1.0))
         return
     for row, fine in zip(rows, found, strict=True):
-        _finish(row.done, None if fine else _LOST)
+        _finish(row.done, None if fine else LOST)
 
 
 def _clashed(found: object) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from pennyweight.core import ServeSpec
 from pennyweight.engine.answers import answer, open_session, probes
 from pennyweight.errors import CorruptError
+from pennyweight.runtimes.kept import Kept
 from pennyweight.serve.answering.lane import Lane, Terms
 from pennyweight.serve.answering.shelf import Served
+from pennyweight.serve.speaking.opening import open_choir, reads_text
 from pennyweight.serve.versions.registering import fetch
+from pennyweight.serve.watch import reference
+from pennyweight.serve.watch.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.core import Artifact, Session
+    from pennyweight.serve.watch.reference import Reference
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.usage import Price
 
@@ -41,18 +47,48 @@ class Answering:
         return answer(self.session, self.artifact, x).astype(np.float32, copy=False)
 
 
-def ready(version: Version, price: Price, pool: Executor, terms: Terms | None = None) -> Served:
+def ready(
+    version: Version, price: Price, pool: Executor, terms: Terms | None = None, keep: float | None = None
+) -> Served:
     """Load a version, ask it its probes and let it warm up; takes as long as the runtime does.
 
-    Raises `CorruptError` if it does not answer its probes as recorded, and what loading raises.
+    With `keep`, a share of answers, it can be watched, beside the reference that was recorded with it; models that read
+    text are not. Raises `CorruptError` if it does not answer its probes as recorded, and what loading raises.
     """
     artifact = fetch(version)
     answering = Answering(open_session(artifact), artifact)
     x, recorded = probes(artifact)
     prove(str(version), answering, x, recorded)
-    lane = Lane(answering, pool, terms or Terms())
+    serve = ServeSpec(**artifact.facts["serve"])
+    lane = Lane(answering, pool, terms or terms_of(serve))
     _warm(lane, (x[:1], x))
-    return Served(version, lane, price, tuple(artifact.facts["input_shape"]))
+    seen = None if keep is None or reads_text(artifact) else Seen(keep, _reference(artifact, x, recorded))
+    shape = tuple(artifact.facts["input_shape"])
+    choir = open_choir(str(version), artifact, answering.session, pool)
+    kept = Kept(serve.cache, serve.grid) if serve.cache else None
+    return Served(version, lane, price, shape, seen, shape[0] if reads_text(artifact) else 1, choir, kept)
+
+
+def terms_of(serve: ServeSpec) -> Terms:
+    """How requests are taken, as the artifact says; who may wait for so long may also be computed for so long."""
+    asked = Terms()
+    if not serve.wait_s:
+        return asked
+    most = max(asked.most_rows, serve.most)
+    return replace(
+        asked, most_rows=most, target_s=max(asked.target_s, serve.wait_s), wait_s=serve.wait_s, gather=serve.most
+    )
+
+
+def _reference(artifact: Artifact, x: NDArray[Any], answers: NDArray[Any]) -> Reference | None:
+    """The reference that was recorded with an artifact, if there is one; raises `CorruptError` if it is not its own."""
+    found = reference.recorded(artifact)
+    if found is None:
+        return None
+    own = reference.narrow(reference.flat(x)).shape[1], reference.flat(answers).shape[1]
+    if (found.rows.shape[1], found.answers.shape[1]) != own:
+        raise CorruptError("The reference of the artifact is that of another model.", "make the artifact again.")
+    return found
 
 
 def _warm(lane: Lane, batches: Sequence[NDArray[Any]]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 256  # of the inputs that are looked at one by one; the others only together
 TOGETHER = "inputs together"
+_LEAST_P = 5e-5  # of rows together: less would take too long; who looks that often hears of drift by columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def drifts(
     spending, rng = spending or Spending(), rng or np.random.default_rng(0)
     rows, answers = window
     single = [*_inputs(reference.rows, rows), *_outputs(reference, answers)]
-    seen = [*single, _together(reference.rows, rows, rng, spending.level / 4)]
+    seen = [*single, _together(reference.rows, rows, rng, max(spending.level / 4, _LEAST_P))]
     corrected = np.minimum(2 * np.append(holm(np.array([each.p for each in single])), seen[-1].p), 1.0)
     found = (
         Finding(each.of, each.method, each.statistic, each.index, float(p), bool(p <= spending.level))

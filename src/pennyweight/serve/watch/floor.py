@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
+from sqlalchemy import select
 
 from pennyweight.errors import BadInputError
 from pennyweight.serve.watch.bets import Capital, Claim, bet
 from pennyweight.store.team import alerts, registry
 from pennyweight.store.team.alerts import Alert
 from pennyweight.store.team.registry import PRODUCTION, Move
+from pennyweight.store.team.tables import event
 from pennyweight.units import percent
 
 if TYPE_CHECKING:
@@ -120,11 +122,26 @@ def certified(version: Version) -> bool:
 
 
 def last_certified(link: Connection, model: str, number: int, alias: str = PRODUCTION) -> int:
-    """The version other than `number` that the alias stood for last, that was certified and not retired; 0 for none."""
+    """The version other than `number` that the alias stood for last, that was certified and not retired; 0 for none.
+
+    One whose own floor broke there is no refuge, unless somebody promoted it again.
+    """
     fine = {each.number for each in registry.versions(link, model) if certified(each)}
     fine -= {number} | registry.retired(link, model)
-    stood = [each.number for each in registry.history(link, model) if each.alias == alias]
-    return next((each for each in reversed(stood) if each in fine), 0)
+    moves, broke = [each for each in registry.history(link, model) if each.alias == alias], set[int]()
+    for each in moves:
+        broke = broke | {each.before} if each.who == WATCHER else broke - {each.number}
+    return next((each.number for each in reversed(moves) if each.number in fine - broke), 0)
+
+
+def standing_since(link: Connection, version: Version, alias: str = PRODUCTION) -> int | None:
+    """The moment at which the alias came to stand for a version, 0 without an alias; None if it does not."""
+    if not alias:
+        return 0
+    number, moved = registry.stand(link, version.model, alias)
+    if number != version.number:
+        return None
+    return int(link.execute(select(event.c.at_ns).where(event.c.id == moved)).scalar_one())
 
 
 def decide(watched: Watched, link: Connection, version: Version, alias: str = PRODUCTION) -> Decision:
@@ -134,9 +151,10 @@ def decide(watched: Watched, link: Connection, version: Version, alias: str = PR
     quality = watched.quality
     last = watched.recent.shape[-1]
     text = f"{version} is below its floor of {percent(watched.floor)} right: {percent(quality)} of the last {last}"
-    to = last_certified(link, version.model, version.number, alias)
+    to = last_certified(link, version.model, version.number, alias) if alias else 0
     if not to:
-        return Decision("alert", version.model, version.number, 0, f"{text}; no other version is certified", quality)
+        why = "no other version is certified" if alias else "it was asked for by its number"
+        return Decision("alert", version.model, version.number, 0, f"{text}; {why}", quality)
     return Decision("rollback", version.model, version.number, to, f"{text}; back to version {to}", quality)
 
 

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
+from time import sleep
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.serve.watch import floor
 from pennyweight.serve.watch.cbpe import Cbpe
 from pennyweight.serve.watch.drift import drifts
-from pennyweight.serve.watch.floor import Watched
+from pennyweight.serve.watch.floor import Terms, Watched
 from pennyweight.serve.watch.looks import Spending
 from pennyweight.serve.watch.quality import right
 from pennyweight.serve.watch.reference import Reference, flat
+from pennyweight.serve.watch.seen import Seen, drawn
+from pennyweight.serve.watch.window import Window
 from pennyweight.store.team.alerts import Alert
 from pennyweight.store.team.labels import Answer
+from pennyweight.store.team.registry import PRODUCTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from pennyweight.serve.watch.seen import Passed, Passing
     from pennyweight.store.team.labels import Labelled
     from pennyweight.store.team.registry import Version
 
-_MOST_NOTES = 10_000  # answers that wait to be kept; what comes then is not kept, and its labels join nothing
 _SHOWN = 3
+_TOGETHER, _TURN_S = 500, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,16 @@ class Settings:
     """How a version is watched: rows of a window, rows of a first reference, chances of false alarms.
 
     `spending` is for looks at drift, of which there is one whenever a window is full and somebody looks; `floor` for
-    labelled answers. `near`: how far from its label a value counts as right. `keep`: the share of answers that are
-    kept so that labels can be joined.
+    labelled answers, `guessed` for those whose quality is estimated. `near`: how far from its label a value counts as
+    right.
     """
 
     window: int = 500
     first: int = 2000
     spending: Spending = field(default_factory=Spending)
-    floor: floor.Terms = field(default_factory=floor.Terms)
+    floor: Terms = field(default_factory=Terms)
+    guessed: Terms = field(default_factory=Terms)
     near: float = 0.0
-    keep: float = 1.0
 
 
 @final
@@ -51,56 +56,58 @@ class Settings:
 class Monitor:
     """Watches a version whose answers are to be right at least as often as `least` says (None: nobody said).
 
-    `saw` and `take` belong to the event loop, `look` and `learn` to one thread; they share nothing that both change.
+    The event loop adds to `seen`; all else is done by one thread. `alias` is what production goes back by, "" where
+    the version was asked for by its number.
     """
 
     version: Version
     reference: Reference | None = None
     least: float | None = None
     settings: Settings = field(default_factory=Settings)
+    seen: Seen = field(default_factory=Seen)
+    alias: str = PRODUCTION
     labelled: Watched | None = field(default=None, init=False)
     estimated: Watched | None = field(default=None, init=False)
+    since_ns: int = field(default=0, init=False)  # the evidence is what came after that
     until_ns: int = field(default=0, init=False)  # labels that came until then are in the evidence
+    missed: int = field(default=0, init=False)  # answers of the last take that there was no room for
     _cbpe: Cbpe | None = field(default=None, init=False)
-    _rows: list[NDArray[Any]] = field(default_factory=list, init=False)
-    _answers: list[NDArray[Any]] = field(default_factory=list, init=False)
-    _notes: list[Answer] = field(default_factory=list, init=False)
-    _held: int = field(default=0, init=False)
-    _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), init=False)
+    _window: Window = field(init=False)
+    _rng: np.random.Generator | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Begin the evidence about the floor, and calibrate where the reference has labels."""
-        if self.least is not None:
-            self.labelled = Watched.begin(self.least, self.settings.floor)
-        reference = self.reference
-        if reference is not None and reference.classes and reference.labels is not None:
-            self._cbpe = Cbpe.fit(reference)
-            self.estimated = None if self.least is None else Watched.begin(self.least, self.settings.floor)
+        """Begin the evidence, and an empty window."""
+        self.begin(0)
+        self._open()
 
-    def saw(self, request: str, at_ns: int, rows: NDArray[Any], answers: NDArray[Any]) -> None:
-        """Remember the rows (B, …) of a request and the answers (B, …) to them, while there is room."""
-        if self._held < max(self.settings.window, self.settings.first):
-            self._rows.append(rows)
-            self._answers.append(answers)
-            self._held += len(rows)
-        if len(self._notes) < _MOST_NOTES and _drawn(request, self.settings.keep):
-            self._notes.extend(noted(self.version, request, at_ns, answers))
+    def begin(self, since_ns: int) -> None:
+        """Begin the evidence about the floor, with the labels that come after a moment."""
+        self.since_ns = self.until_ns = since_ns
+        self.labelled = None if self.least is None else Watched.begin(self.least, self.settings.floor)
+        guesses = self.least is not None and self._calibrates
+        self.estimated = Watched.begin(self.least, self.settings.guessed) if guesses and self.least else None
 
     def take(self, *, due: bool = True) -> tuple[tuple[NDArray[Any], NDArray[Any]] | None, list[Answer]]:
-        """The window, if it is full and a look is due, and the answers to be kept; both begin anew."""
-        notes, self._notes = self._notes, []
-        if not due or self._held < (self.settings.first if self.reference is None else self.settings.window):
-            return None, notes
-        rows, answers, self._rows, self._answers, self._held = self._rows, self._answers, [], [], 0
-        return (flat(np.concatenate(rows)), flat(np.concatenate(answers))), notes
+        """A window, if it is full and a look is due, and the answers to be kept; both begin anew.
+
+        The first window of a version without a reference is always due.
+        """
+        passed = self.seen.take()
+        self.missed = passed.missed
+        self._window.add((rows, answers) for _, _, rows, answers in passed.requests if rows is not None)
+        found = self._window.take() if due or self.reference is None else None
+        return found, self._noted(passed)
 
     def look(self, window: tuple[NDArray[Any], NDArray[Any]]) -> tuple[Alert, ...]:
         """Alerts about a window; the first one becomes the reference if there is none."""
         if self.reference is None:
             self.reference = Reference.of(*window)
+            self._open()
             return ()
-        if self._cbpe is not None and self.estimated is not None:
+        if self.estimated is not None:
+            self._cbpe = self._cbpe or Cbpe.fit(self.reference)
             self.estimated = self.estimated.saw(self._cbpe.generous(window[1]))
+        self._rng = self._rng or np.random.default_rng(0)
         findings = [each for each in drifts(self.reference, window, self.settings.spending, self._rng) if each.drifted]
         if not findings:
             return ()
@@ -119,20 +126,57 @@ class Monitor:
         """What there is about the floor, by labels first."""
         return tuple(each for each in (self.labelled, self.estimated) if each is not None)
 
+    @property
+    def _calibrates(self) -> bool:
+        reference = self.reference
+        return reference is not None and reference.classes and reference.labels is not None
+
+    def _noted(self, passed: Passed) -> list[Answer]:
+        """The answers to be kept; between some of them the other threads of the process have their turn."""
+        kept = [each for each in passed.requests if drawn(each[0], self.seen.keep)]
+        notes: list[Answer] = []
+        for first in range(0, len(kept), _TOGETHER):
+            notes += all_noted(self.version, kept[first : first + _TOGETHER])
+            sleep(_TURN_S if first + _TOGETHER < len(kept) else 0)
+        return notes
+
+    def _open(self) -> None:
+        """Begin a window of rows like the reference's, or one that is to be the reference."""
+        if self.reference is None:
+            self._window = Window(self.settings.first)
+        else:
+            width = self.reference.rows.shape[1], self.reference.answers.shape[1]
+            self._window = Window(self.settings.window, width)
+
+
+def all_noted(version: Version, kept: Sequence[Passing]) -> list[Answer]:
+    """The answers to some requests as they are kept, looked at together; see `noted`."""
+    if not kept:
+        return []
+    told = [flat(answers) for *_, answers in kept]
+    wide = told[0].shape[1]
+    said, sure = _said(np.concatenate([each for each in told if each.shape[1] == wide]))
+    rows = [
+        (request, row, at_ns)
+        for (request, at_ns, _, answers), each in zip(kept, told, strict=True)
+        if each.shape[1] == wide
+        for row in range(len(answers))
+    ]
+    return [
+        Answer(*row, version.model, version.number, a, b)
+        for row, a, b in zip(rows, said, sure, strict=True)
+        if isfinite(a) and isfinite(b)
+    ]
+
 
 def noted(version: Version, request: str, at_ns: int, answers: NDArray[Any]) -> list[Answer]:
-    """Answers (B, …) as they are kept: the class and its probability, or a value; others are not kept."""
-    told = flat(answers)
+    """Answers (B, …) as they are kept: the class and its probability, or a value and -1; only those that are finite."""
+    return all_noted(version, [(request, at_ns, None, answers)])
+
+
+def _said(told: NDArray[Any]) -> tuple[list[float], list[float]]:
+    """What answers (N, K) say, and how sure they are of it."""
     if told.shape[1] > 1:
-        said, sure = told.argmax(axis=1).astype(float), told.max(axis=1).astype(float)
-    else:
-        said, sure = told[:, 0].astype(float), np.full(len(told), -1.0)
-    rows = enumerate(zip(said.tolist(), sure.tolist(), strict=True))
-    return [Answer(request, row, at_ns, version.model, version.number, a, b) for row, (a, b) in rows]
-
-
-def _drawn(request: str, share: float) -> bool:
-    """Whether a request is among those kept: the same for the same name."""
-    from zlib import crc32
-
-    return share >= 1 or crc32(request.encode()) < share * 2**32
+        best = told.argmax(axis=1)
+        return best.astype(float).tolist(), told[np.arange(len(told)), best].astype(float).tolist()
+    return told[:, 0].astype(float).tolist(), [-1.0] * len(told)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FILE = "reference.safetensors"
 LEAST_ROWS = 100
+MOST_COLUMNS = 4096
+"""Of wider rows so many columns are looked at, evenly spread."""
 
 
 @final
@@ -29,13 +31,13 @@ class Reference:
 
     @classmethod
     def of(cls, x: NDArray[Any], answers: NDArray[Any], labels: NDArray[Any] | None = None) -> Self:
-        """Flatten each row and each answer; raises `BadInputError` for too few or for counts that differ."""
+        """Flatten rows and answers, thin out wide rows; raises `BadInputError` for too few or counts that differ."""
         counts = {len(x), len(answers)} | (set() if labels is None else {len(labels)})
         if len(counts) != 1:
             raise BadInputError("Rows, answers and labels of a reference are not equally many.", "give one of each.")
         if len(x) < LEAST_ROWS:
             raise BadInputError(f"{len(x)} rows are no reference.", f"give at least {LEAST_ROWS}.")
-        return cls(flat(x), flat(answers), labels)
+        return cls(narrow(flat(x)), flat(answers), labels)
 
     @property
     def classes(self) -> bool:
@@ -46,6 +48,14 @@ class Reference:
 def flat(x: NDArray[Any]) -> NDArray[Any]:
     """Rows (N, …) as (N, D)."""
     return np.asarray(x).reshape(len(x), -1)
+
+
+def narrow(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows (N, D) with at most `MOST_COLUMNS` of their columns, always the same ones."""
+    wide = rows.shape[1]
+    if wide <= MOST_COLUMNS:
+        return rows
+    return rows[:, np.linspace(0, wide - 1, MOST_COLUMNS).astype(np.int64)]
 
 
 def recorded(artifact: Artifact) -> Reference | None:

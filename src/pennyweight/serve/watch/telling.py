@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.errors import BadInputError
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LONGEST = 32  # characters of a request's id
+MOST = 1000
+"""Labels of one request."""
+_REQUEST = re.compile(r"[0-9A-Za-z._-]{1,32}")
 _MOST_ROWS = 2**31 - 1
 
 
@@ -31,22 +34,23 @@ def read_labels(file: Path) -> tuple[Label, ...]:
 
 
 def labels_of(body: Any) -> tuple[Label, ...]:
-    """Labels of a request's body: {"labels": [{"request": "…", "label": 3, "row": 0}, …]}, where row may be missing.
+    """Labels of a request's body: [{"request": "…", "row": 0, "label": 3}, …], where row may be left out.
 
-    Raises `BadInputError`, saying which, for what is no label.
+    Raises `BadInputError`, saying which, for what is no label, and for more than `MOST`.
     """
-    found = body.get("labels") if isinstance(body, dict) else None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise BadInputError("There are no labels in the body.", 'send {"labels": [{"request": "…", "label": 3}]}.')
-    return tuple(_label(each, f"label {n}") for n, each in enumerate(found))
+    if not isinstance(body, list) or not body or not all(isinstance(each, dict) for each in body):
+        raise BadInputError("There are no labels in the body.", 'send [{"request": "…", "row": 0, "label": 3}].')
+    if len(body) > MOST:
+        raise BadInputError(f"{len(body)} labels are too many at once.", f"send at most {MOST}.")
+    return tuple(_label(each, f"label {n}") for n, each in enumerate(body))
 
 
 def _label(row: Mapping[str, Any], where: str) -> Label:
     request, text, of = row.get("request"), row.get("label"), row.get("row")
     left_out = of is None or (isinstance(of, str) and not of)
     number, label = _number(0 if left_out else of), _number(text)
-    if not isinstance(request, str) or not 0 < len(request) <= _LONGEST:
-        raise BadInputError(f"{where} names no request.", f"give its id, at most {_LONGEST} characters, as request.")
+    if not isinstance(request, str) or not _REQUEST.fullmatch(request):
+        raise BadInputError(f"{where} names no request.", "give as request its id, as the reply's x-request-id says.")
     if not math.isfinite(label):
         raise BadInputError(
             f"{where} has no label.", "give the number of the right class, or the right value, as label."

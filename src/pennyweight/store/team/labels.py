@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, select
 
+from pennyweight.errors import BadInputError
 from pennyweight.store.team.tables import answer, label, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -53,32 +54,56 @@ class Labelled:
 
 def note(link: Connection, answers: Sequence[Answer]) -> None:
     """Keep answers, so that labels can be joined; one that is there already stays as it is."""
-    rows = [{name: getattr(each, name) for name in Answer.__slots__} for each in answers]
-    if rows:
-        link.execute(_insert(link, answer).on_conflict_do_nothing(), rows)
+    if not answers:
+        return
+    rows = [(of.request, of.row, of.at_ns, of.model, of.number, of.said, of.sure) for of in answers]
+    if link.dialect.name == "postgresql":
+        link.exec_driver_sql(_COLUMNWISE, tuple(map(list, zip(*rows, strict=True))))
+    else:
+        link.exec_driver_sql(_ROWWISE, rows)
+
+
+# Given to the driver as it is: who waits for requests to be recorded waits for this too.
+_INTO = "INSERT INTO answer (request, row, at_ns, model, number, said, sure)"
+_KINDS = ("text", "bigint", "bigint", "text", "bigint", "float8", "float8")
+_ROWWISE = f"{_INTO} VALUES ({', '.join('?' * len(_KINDS))}) ON CONFLICT DO NOTHING"
+_ARRAYS = ", ".join(f"%s::{each}[]" for each in _KINDS)
+_COLUMNWISE = " ".join((_INTO, "SELECT * FROM", f"unnest({_ARRAYS})", "ON CONFLICT DO NOTHING"))
 
 
 def add(link: Connection, labels: Sequence[Label]) -> int:
-    """Keep labels, a later one for the same row instead of an earlier one; how many belong to an answer kept here."""
-    if not labels:
+    """Keep labels, a later one for the same row instead of an earlier one; how many belong to an answer kept here.
+
+    A label that corrects an earlier one counts from when the earlier one came: one row is never counted twice.
+    """
+    kept = {(each.request, each.row): each.label for each in labels}
+    if not kept:
         return 0
     now_ns = time.time_ns()
-    rows = [{"request": each.request, "row": each.row, "at_ns": now_ns, "label": each.label} for each in labels]
+    rows = [{"request": request, "row": row, "at_ns": now_ns, "label": said} for (request, row), said in kept.items()]
     made = _insert(link, label)
-    newer = {"label": made.excluded.label, "at_ns": made.excluded.at_ns}
+    newer = {"label": made.excluded.label}
     link.execute(made.on_conflict_do_update(index_elements=["request", "row"], set_=newer), rows)
-    asked = select(func.count()).select_from(_joined()).where(label.c.at_ns == now_ns)
-    return int(link.execute(asked).scalar_one())
+    found: set[tuple[str, int]] = set()
+    for names in _some({request for request, _ in kept}):
+        asked = select(answer.c.request, answer.c.row).where(answer.c.request.in_(names))
+        found.update((row.request, row.row) for row in link.execute(asked))
+    return len(found & kept.keys())
 
 
 def add_of(link: Connection, tenant: str, model: str, labels: Sequence[Label]) -> int:
-    """Keep those labels that are about a tenant's own requests to a model, as `add` does; others are passed over."""
+    """Keep labels, as `add` does, of a tenant's own requests to a model.
+
+    Raises `BadInputError`, and keeps nothing, if one is about another's request or about none: which, is not said.
+    """
     own: set[str] = set()
-    for first in range(0, len(labels), _MOST_NAMES):
-        names = {each.request for each in labels[first : first + _MOST_NAMES]}
+    for names in _some({each.request for each in labels}):
         asked = select(usage.c.request).where(usage.c.request.in_(names))
         own.update(link.execute(asked.where(usage.c.tenant == tenant, usage.c.model == model)).scalars())
-    return add(link, [each for each in labels if each.request in own])
+    for n, each in enumerate(labels):
+        if each.request not in own:
+            raise BadInputError(f"Label {n} is about no request of yours to {model}.", "leave it out.")
+    return add(link, labels)
 
 
 def labelled(
@@ -92,6 +117,13 @@ def labelled(
         .order_by(label.c.at_ns, label.c.request, label.c.row)
     )
     return tuple(Labelled(row.at_ns, row.said, row.sure, row.label) for row in link.execute(asked))
+
+
+def _some(names: set[str]) -> Iterator[list[str]]:
+    """As many as fit in one question at a time."""
+    ordered = sorted(names)
+    for first in range(0, len(ordered), _MOST_NAMES):
+        yield ordered[first : first + _MOST_NAMES]
 
 
 def _joined() -> Any:

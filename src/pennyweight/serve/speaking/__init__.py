@@ -1,0 +1,1 @@
+"""Language models: texts continued together token by token, paid for by the token, told as they come."""

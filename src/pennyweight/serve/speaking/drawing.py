@@ -1,0 +1,66 @@
+"""Which token follows: the likeliest, or one drawn by chance, the same again for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_LEAST = 1e-4  # a temperature below it would overflow, and is the likeliest token anyway
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Draw:
+    """How the tokens of one text are drawn: of the likeliest that together have `top_p`, at a temperature; 0 is none.
+
+    Without a seed each text has chances of its own. `top_p` is nucleus sampling (Holtzman et al. 2020).
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    _chance: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin at the seed."""
+        self._chance = np.random.default_rng(self.seed)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature < _LEAST
+
+    def of(self, logits: NDArray[np.float32]) -> int:
+        """A token, from logits (V,)."""
+        if self.greedy:
+            return int(logits.argmax())
+        wide = logits.astype(np.float64) / self.temperature
+        chance = np.exp(wide - wide.max())
+        if self.top_p >= 1:
+            return _drawn(chance, self._chance.random())
+        order = np.argsort(-chance, kind="stable")
+        sums = np.cumsum(chance[order])
+        few = order[: int(np.searchsorted(sums, self.top_p * sums[-1])) + 1]
+        return int(few[_drawn(chance[few], self._chance.random())])
+
+
+def drawn(logits: NDArray[np.float32], draws: Sequence[Draw]) -> NDArray[np.int64]:
+    """The next token (B,) of each text, from logits (B, V)."""
+    found: NDArray[np.int64] = logits.argmax(axis=1)
+    for row, draw in enumerate(draws):
+        if not draw.greedy:
+            found[row] = draw.of(logits[row])
+    return found
+
+
+def _drawn(chance: NDArray[np.float64], lot: float) -> int:
+    """Where a lot in [0, 1) falls among chances (N,) that need not add up to 1."""
+    sums = np.cumsum(chance)
+    return min(int(np.searchsorted(sums, lot * sums[-1], side="right")), len(chance) - 1)

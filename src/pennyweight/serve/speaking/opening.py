@@ -1,0 +1,84 @@
+"""A language model made ready to continue texts: what reads them, what remembers them, and the proof that it does."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pennyweight.core import ServeSpec, Task
+from pennyweight.engine.answers import probes, softmax
+from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.runtimes.chorus import open_chorus
+from pennyweight.runtimes.tokens import tokenizer_of
+from pennyweight.serve.speaking.choir import Choir
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from pennyweight.core import Artifact, Session
+    from pennyweight.serve.answering.shelf import Shelf
+
+APIS = ("openai",)
+TOLERANCE = 1e-3
+
+
+def reads_text(artifact: Artifact) -> bool:
+    """Whether a row of its input is a text."""
+    return artifact.facts.get("task") == Task.LANGUAGE.value
+
+
+def must_speak(api: str, shelf: Shelf) -> None:
+    """Raise `BadInputError` if a protocol was asked for that there is none of, or that a model cannot speak."""
+    if api not in {"", *APIS}:
+        raise BadInputError(f"There is no protocol named {api!r}.", f"use --api {' or '.join(APIS)}, or leave it out.")
+    mute = [str(each.version) for each in shelf.current.values() if each.choir is None]
+    if api and mute:
+        raise BadInputError(
+            f"{mute[0]} is no language model, or its artifact does not say how it reads text.",
+            "train it as a language model with an alphabet, or serve it without --api.",
+        )
+
+
+def open_choir(name: str, artifact: Artifact, session: Session, pool: Executor) -> Choir | None:
+    """What continues texts with an artifact, proved and warm; None if it reads none, or nobody kept how.
+
+    Raises `CorruptError` if it does not continue its probes as recorded.
+    """
+    tokenizer = tokenizer_of(artifact) if reads_text(artifact) else None
+    if tokenizer is None:
+        return None
+    x, recorded = probes(artifact)
+    if tokenizer.size != recorded.shape[-1]:
+        raise CorruptError(
+            f"{name} has an alphabet of {tokenizer.size}, and answers for {recorded.shape[-1]}.",
+            "make the artifact again.",
+        )
+    choir = Choir(open_chorus(artifact, ServeSpec(**artifact.facts["serve"]), session), tokenizer, pool)
+    for rows in (1, len(x)):
+        prove(name, choir, x[:rows], recorded[:rows])
+    return choir
+
+
+def prove(name: str, choir: Choir, x: NDArray[Any], recorded: NDArray[Any]) -> None:
+    """Raise `CorruptError` unless texts of different lengths, the beginnings of `x`, go on as recorded.
+
+    The choir learns from it how long reading and a step take.
+    """
+    ends = [max(1, x.shape[1] - 2 - row) for row in range(len(x))]
+    begin_s = time.perf_counter()
+    told, memory = choir.chorus.prefill([row[:end] for row, end in zip(x, ends, strict=True)])
+    read_s = time.perf_counter()
+    went_on, _ = choir.chorus.step(x[np.arange(len(x)), ends], memory)
+    choir.reading.saw(sum(ends), read_s - begin_s)
+    choir.pace.saw(len(x), time.perf_counter() - read_s)
+    pairs = ((told, [end - 1 for end in ends]), (went_on, ends))
+    drift = max(float(np.abs(softmax(found) - recorded[np.arange(len(x)), at]).max()) for found, at in pairs)
+    if not drift <= TOLERANCE:
+        raise CorruptError(
+            f"{name} continues its probes differently than when it was made (by {drift:.2g}).",
+            "use the runtime version it was made with, or make it again.",
+        )
