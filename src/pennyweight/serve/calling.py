@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from pennyweight.serve.counters import Counters
-    from pennyweight.serve.door import Door
+    from pennyweight.serve.door import Door, Room
     from pennyweight.store.team.tenants import Caller, Role
 
 MOST_BYTE = 64 * 2**20
@@ -63,16 +63,21 @@ def plainly(error: RefusedError) -> bytes:
     return orjson.dumps({"error": error.why})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """One request: the parts of its path, its headers, and its body when it is asked for."""
+    """One request: the parts of its path, its headers, and its body when it is asked for.
+
+    A body that does not come at once takes `room`, `held_byte` of it until the request is answered.
+    """
 
     path: dict[str, str]
     headers: dict[bytes, bytes]
     receive: Receive
+    room: Room
+    held_byte: int = 0
 
     async def body(self, most_byte: int = MOST_BYTE) -> bytes:
-        """All of the body; raises `RefusedError` (413) as soon as it is too long."""
+        """All of the body; raises `RefusedError`: 413 as soon as it is too long, 503 if there is no room for it."""
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > _DIGITS or int(length) > most_byte:
             raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
@@ -80,13 +85,20 @@ class Call:
         first: bytes = message.get("body", b"")
         if not message.get("more_body"):
             return first
+        self._take(max(int(length), len(first)))
         whole = bytearray(first)  # not a list: bytes that come one by one would take fifty times their size
         while message.get("more_body"):
             message = await self.receive()
             whole += message.get("body", b"")
             if len(whole) > most_byte:
                 raise RefusedError(413, f"A body has at most {most_byte} bytes here.")
+            if len(whole) > self.held_byte:
+                self._take(len(whole))  # it did not say how long it is: for twice as much each time
         return bytes(whole)
+
+    def _take(self, byte: int) -> None:
+        self.room.enter(byte)
+        self.held_byte += byte
 
 
 @final
@@ -104,11 +116,14 @@ class Guarded:
         """Answer one request; whatever goes wrong is a status and one sentence."""
         begin_s = time.perf_counter()
         headers = dict(scope["headers"])
+        call = Call(scope["path_params"], headers, receive, self.door.room)
         try:
             caller = self.door.caller(headers, self.role)
-            reply = await self.handle(caller, Call(scope["path_params"], headers, receive))
+            reply = await self.handle(caller, call)
         except RefusedError as error:
             reply = Reply(self.told(error), _about(error, headers), error.status)
+        finally:
+            self.door.room.leave(call.held_byte)
         await reply.sent(send)
         self.counters.replied(reply.status, time.perf_counter() - begin_s)
 

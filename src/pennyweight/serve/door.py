@@ -44,6 +44,25 @@ class Bucket:
 
 
 @final
+@dataclass(slots=True)
+class Room:
+    """What bodies that are read and not yet answered may come to, together: a large one waits until others are done."""
+
+    most_byte: int = 512 * 2**20
+    held_byte: int = field(default=0, init=False)
+
+    def enter(self, byte: int) -> None:
+        """Take room; raises `RefusedError` (503) if there is not so much."""
+        if self.held_byte + byte > self.most_byte:
+            raise RefusedError(503, "Too much is being sent here at once.", retry_s=1.0)
+        self.held_byte += byte
+
+    def leave(self, byte: int) -> None:
+        """Give room back."""
+        self.held_byte -= byte
+
+
+@final
 @dataclass(slots=True, eq=False)
 class Door:
     """Lets callers in by key; without any key (`keyless`) everybody who reaches the loopback address is "local".
@@ -57,6 +76,7 @@ class Door:
     hosts: frozenset[str] = LOOPBACK
     share: float = 1.0
     buckets: dict[str, Bucket] = field(default_factory=dict)
+    room: Room = field(default_factory=Room)
 
     def caller(self, headers: Headers, role: Role = "caller") -> Caller:
         """Who asks; raises `RefusedError`: 403 for a foreign host, page or role, 401 without a key that holds."""

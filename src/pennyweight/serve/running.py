@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, final
 
+from pennyweight.catalog.devices import machine
 from pennyweight.errors import BadInputError, MissingExtraError, PennyweightError
 from pennyweight.serve.answering.shelf import Shelf
 from pennyweight.serve.answering.teller import Teller
@@ -149,10 +151,17 @@ async def _answering(
         with tracing as app:
             server = guarded(app, drain_s=_DRAIN_S)
             halt.over(server)
+            _settle()
             listener.listen(_BACKLOG)  # whoever comes as soon as it is told waits a moment, and is not turned away
             shown = ", ".join(str(each.version) for each in face.shelf.current.values())
             told(f"{shown} at http://{place.host}:{place.port}")
             await server.serve([listener])
+
+
+def _settle() -> None:
+    """Let the collector of garbage never look again at what was loaded: it would keep requests waiting meanwhile."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +172,7 @@ async def parts(engine: Engine, place: Place) -> AsyncGenerator[Face]:
     door = Door(Ring({}), _begin(engine, wishes, shelf, means), LOOPBACK | {*place.hosts, place.host}, place.share)
     must_speak(place.api, shelf)
     me = _me(place)
-    teller = Teller(book, Holder(me.id))
+    teller = Teller(book, Holder(me.id), watt=machine().busy_w)
     follower = Follower(shelf, book, wishes, means, me)
     keeper = Keeper(door, shelf, teller, follower)
     await keeper.once()
