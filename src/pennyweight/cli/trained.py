@@ -88,7 +88,7 @@ def carry_out(order: Order, *, json: bool) -> None:
     with TrainingScreen(job.name) as screen:
         shop = Shop.at(prices=order.prices, watch=screen)
         outcome = _visit(job, order, shop)
-    _write(outcome, order, shop)
+    _write(outcome, job, order, shop)
     if json:
         say_json({**outcome.facts(), "path": str(order.out)})
     else:
@@ -122,10 +122,11 @@ def _together(folder: Any, order: Order) -> Outcome:
     return outcome
 
 
-def _write(outcome: Outcome, order: Order, shop: Any) -> None:
+def _write(outcome: Outcome, job: Job, order: Order, shop: Any) -> None:
+    from pennyweight.serve.watch.recording import with_sample
     from pennyweight.store.artifacts import save
 
-    save(shop.artifacts.get(outcome.artifact), order.out)
+    save(with_sample(shop.artifacts.get(outcome.artifact), job), order.out)
     if order.report:
         from pennyweight.report.run_page import write_run_page
 
