@@ -124,6 +124,23 @@ def bill(  # ruff: ignore[too-many-arguments] - one parameter per option is how 
 
 
 @app.command()
+def requests(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "",
+    model: Annotated[str, typer.Option(help="Only this model's.")] = "",
+    since: Annotated[str, typer.Option(help="Not older than this, such as 12h or 7d. Default: all.")] = "",
+    last: Annotated[int, typer.Option(help="The last so many; 0: all of them.", min=0)] = 20,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write all of them to this CSV file.")] = None,
+    *,
+    store: Store = "",
+    json: Json = False,
+) -> None:
+    """List the requests that bills are sums of, newest first: who asked what, what it took and what it cost."""
+    from pennyweight.cli.receipts import Asked, tell_requests
+
+    tell_requests(Asked(tenant, model, since, last, output), store, json=json)
+
+
+@app.command()
 def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
     models: Models,
     port: Annotated[int, typer.Option(help="The port to listen at.", min=0, max=65535)] = 8000,
