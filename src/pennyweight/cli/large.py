@@ -1,4 +1,4 @@
-"""Commands about large models, before a cent is spent: `estimate` and `plan`; the work is imported when one runs."""
+"""Commands about large models: `estimate`, `plan` and `shrink`; the work is imported when one runs."""
 
 from __future__ import annotations
 
@@ -186,3 +186,37 @@ def plan_serve(  # ruff: ignore[too-many-arguments] - one parameter per option i
     among = Among(on or (), engine or (), precision or (), model[1:], spot, cloud, region, pools)
     asked = Asked(slo, trace, rate, prompt, output, prefix_hit, draft)
     tell_serving(model[0], asked, among, Told(report, emit, json, calibration), top)
+
+
+@app.command()
+def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint: config.json and safetensors.")],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="The new folder to write.")] = None,
+    *,
+    to: Annotated[str, typer.Option(help="Numbers of 4 or 8 bits: int4, int8 or mxfp4.")] = "int4",
+    group: Annotated[
+        int | None, typer.Option(help="Weights of a row that share a scale: a multiple of 32. Default: 128; mxfp4: 32.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Leave weights alone whose name has this in it; several: a,b.")
+    ] = None,
+    any_: Annotated[
+        bool, typer.Option("--any", help="Of an architecture that is not known: every 2-D weight but the usual others.")
+    ] = False,
+    shard: Annotated[str, typer.Option(help="The size of an output file.")] = "1GB",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was cut off.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin again in a folder that shrink has written.")] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="OUT", help="Write nothing; read OUT back, compare it with DIR."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Round the weights of a checkpoint that may be larger than memory; vLLM and transformers load what comes out.
+
+    Tensors are read, rounded and written piece by piece. Killed at any moment, it goes on with --resume.
+    """
+    from pennyweight.cli.shrinking import Asked, tell_shrinking
+
+    asked = Asked(to, group, tuple(keep or ()), any_, shard, resume, force)
+    tell_shrinking(folder, out, check, asked, json=json)

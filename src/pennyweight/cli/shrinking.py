@@ -1,0 +1,112 @@
+"""`pennyweight shrink`: what it will take is said first, then how far it is, then what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pennyweight.cli.screen import say, say_json, say_table
+from pennyweight.errors import BadInputError
+from pennyweight.units import parse_bytes, percent, seconds, si
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from pennyweight.engine.shrinking import Checked, Plan, Receipt
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for beside the checkpoint and where to write."""
+
+    to: str
+    group: int | None
+    keep: tuple[str, ...]
+    any_: bool
+    shard: str
+    resume: bool
+    force: bool
+
+
+def tell_shrinking(folder: Path, out: Path | None, check: Path | None, asked: Asked, *, json: bool) -> None:
+    """Round a checkpoint, or compare what was made with it."""
+    if (out is None) == (check is None):
+        raise BadInputError("Either a checkpoint is written or one is checked.", "give one of -o OUT and --check OUT.")
+    if asked.resume and asked.force:
+        raise BadInputError("--resume goes on and --force begins again.", "give one of them.")
+    if check is not None:
+        _tell_check(folder, check, json=json)
+    elif out is not None:
+        _tell_making(folder, out, asked, json=json)
+
+
+def _tell_making(folder: Path, out: Path, asked: Asked, *, json: bool) -> None:
+    from pennyweight.engine.shrinking import Wish, needed_byte, plan, shrink
+
+    keep = tuple(word for given in asked.keep for word in given.split(",") if word)
+    wish = Wish(asked.to, asked.group, keep, asked.any_, round(parse_bytes(asked.shard)))
+    made = plan(folder, wish)
+    if not json:
+        _foretell(made, needed_byte(made))
+    with _bar(made.source.byte, f"{folder.name} to {wish.to}") as watch:
+        receipt = shrink(made, out, resume=asked.resume, force=asked.force, watch=watch)
+    if json:
+        say_json({"out": str(out), **receipt.facts(), "kept_whole": dict(made.choice.kept)})
+    else:
+        _tell(out, receipt)
+
+
+def _foretell(plan: Plan, most_byte: float) -> None:
+    shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
+    say(f"{si(plan.source.byte, 'B')} become {si(plan.byte, 'B')} in {shards}.")
+    say(f"Needs at most {si(most_byte, 'B')} of memory.")
+    for why, count in Counter(plan.choice.kept.values()).items():
+        say(f"Kept as they are: {count} weights of linear layers ({why}).")
+
+
+def _tell(out: Path, receipt: Receipt) -> None:
+    again = f" ({receipt.kept_shards} shards were there)" if receipt.kept_shards else ""
+    say(f"{out}: {receipt.rounded} of {receipt.tensors} tensors are {receipt.to}, in groups of {receipt.group}{again}.")
+    pace = si(receipt.in_byte / max(receipt.seconds, 1e-9), "B/s")
+    say(f"It took {seconds(receipt.seconds)} ({pace}), {seconds(receipt.cpu_s)} of a core, {si(receipt.joule, 'J')}.")
+    say(f"Held at most {si(receipt.peak_byte, 'B')} of memory.")
+
+
+def _tell_check(folder: Path, made: Path, *, json: bool) -> None:
+    from pennyweight.engine.shrinking import check
+    from pennyweight.store.checkpoints import Checkpoint
+
+    with _bar(Checkpoint.at(folder).byte, f"checking {made.name}") as watch:
+        found = check(folder, made, watch)
+    if json:
+        say_json({"out": str(made), **found.facts()})
+    else:
+        _tell_found(made, found)
+
+
+def _tell_found(made: Path, found: Checked) -> None:
+    worst = sorted(found.tensors.items(), key=lambda pair: -pair[1])[:_SHOWN]
+    blocks = [[str(number), percent(error)] for number, error in found.blocks.items()]
+    say_table("How far weights were moved, by block", ["block", "of their length"], blocks, (0, 1))
+    say_table("Furthest", ["weight", "of its length"], [[name, percent(error)] for name, error in worst], (1,))
+    say(f"{made}: {found.shards} shards are what was written, {found.same} tensors are the same.")
+    say(f"All {len(found.tensors)} rounded weights together moved by {percent(found.whole)} of their length.")
+
+
+@contextmanager
+def _bar(whole: int, title: str) -> Generator[Callable[[int], None]]:
+    """A bar on standard error with bytes per second and the time that is left; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    shown = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    with shown as progress:
+        task = progress.add_task(title, total=whole)
+        yield lambda byte: progress.advance(task, byte)

@@ -1,0 +1,200 @@
+"""Carry out a plan: into an empty folder or one where it was begun; config.json comes last, so half is never whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from pennyweight.core import Phase
+from pennyweight.cost.meter import meter
+from pennyweight.engine.shop import Shop
+from pennyweight.errors import BadInputError, PennyweightError, StorageError
+from pennyweight.store.checkpoints.folder import CONFIG, INDEX
+from pennyweight.store.checkpoints.journal import FACTS, JOURNAL, Journal
+from pennyweight.store.disk import explained, put, read
+from pennyweight.store.records import Entry
+from pennyweight.units import si
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pennyweight.cost.meter import Measurement
+    from pennyweight.engine.shrinking.planning import Plan
+
+_MOST_BYTE = 200_000_000
+_SMALL_BYTE = 1 << 20  # config, index and what else is small
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of it: bytes of tensors read and written, what it took, the memory promised and the memory held.
+
+    `kept_shards` were finished before, by a run that was cut off. Of `rounded` weights out of `tensors`, `kept` linear
+    layers stayed as they were.
+    """
+
+    to: str
+    group: int
+    in_byte: int
+    out_byte: int
+    seconds: float
+    cpu_s: float
+    joule: float
+    peak_byte: float
+    most_byte: float
+    shards: int
+    kept_shards: int
+    tensors: int
+    rounded: int
+    kept: int
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return asdict(self)
+
+
+def needed_byte(plan: Plan) -> float:
+    """The most memory that this process will hold while it carries out `plan`."""
+    import psutil
+
+    return float(psutil.Process().memory_info().rss + plan.work_byte)
+
+
+def shrink(
+    plan: Plan, to: Path, *, resume: bool = False, force: bool = False, watch: Callable[[int], None] = lambda _: None
+) -> Receipt:
+    """Write the checkpoint that `plan` describes into the folder `to`, and book what it took.
+
+    `watch` hears how many bytes were read since the last time, those of shards finished before included. What was
+    begun in `to` goes on with `resume`; `force` begins again. Raises `BadInputError` if `to` holds something,
+    `StorageError` if there is no room, `CorruptError` for weights that are no finite numbers.
+    """
+    _check_place(plan, to, resume=resume, force=force)
+    most, window = needed_byte(plan), meter()
+    try:
+        with window:
+            kept = _carried_out(plan, Journal(to, plan.key, fresh=force), watch)
+    except BaseException:
+        with suppress(PennyweightError):  # what went wrong first is what is said
+            _book(plan, to, window.measured)
+        raise
+    measured = window.measured
+    _book(plan, to, measured)
+    return Receipt(
+        plan.wish.to,
+        plan.wish.rounding.group,
+        plan.source.byte,
+        plan.byte,
+        measured.wall_s,
+        measured.cpu_s,
+        measured.joule,
+        measured.peak_byte,
+        most,
+        len(plan.shards),
+        kept,
+        len(plan.source.tensors),
+        len(plan.choice.rounded),
+        len(plan.choice.kept),
+    )
+
+
+def _check_place(plan: Plan, to: Path, *, resume: bool, force: bool) -> None:
+    own, target = plan.source.folder.resolve(), to.resolve()
+    if own == target or own in target.parents or target in own.parents:
+        raise BadInputError(f"{to} is the folder of the checkpoint itself, or one around it.", "give another folder.")
+    if to.exists() and not to.is_dir():
+        raise BadInputError(f"{to} is no folder.", "give the name of a new folder.")
+    begun, done = (to / JOURNAL).exists(), (to / FACTS).exists()
+    if to.exists() and any(to.iterdir()) and not (begun or done):
+        raise BadInputError(f"{to} holds something else.", "give the name of a new folder.")
+    if begun and not (resume or force):
+        raise BadInputError(f"In {to} such work was begun.", "give --resume to go on, or --force to begin again.")
+    if done and not (begun or force):
+        raise BadInputError(f"{to} is finished.", "give --check to look at it, or --force to write it again.")
+    _check_room(plan, to)
+
+
+def _check_room(plan: Plan, to: Path) -> None:
+    around = to
+    while not around.exists():
+        around = around.absolute().parent
+    there = sum((to / shard.file).stat().st_size for shard in plan.shards if (to / shard.file).is_file())
+    beside = sum(path.stat().st_size for path in plan.source.beside)
+    needed, free = plan.byte + beside + _SMALL_BYTE - there, shutil.disk_usage(around).free
+    if needed > free:
+        raise StorageError(
+            f"{to} will take {si(needed, 'B')} more, but there are {si(free, 'B')} on that disk.",
+            "free space on it, or give a folder on another.",
+        )
+
+
+def _carried_out(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> int:
+    from pennyweight.engine.shrinking.streaming import stream
+
+    with journal:
+        whole = {shard.file for shard in plan.shards if journal.whole(shard.file)}
+        for shard in plan.shards:
+            if shard.file in whole:
+                watch(
+                    sum(
+                        {
+                            plan.origins[e.name].tensor.name: plan.origins[e.name].tensor.byte for e in shard.entries
+                        }.values()
+                    )
+                )
+        stream(plan, journal, [shard for shard in plan.shards if shard.file not in whole], watch)
+        _write_rest(plan, journal.folder, journal.done)
+        journal.close()
+    return len(whole)
+
+
+def _write_rest(plan: Plan, to: Path, shards: dict[str, str]) -> None:
+    for path in plan.source.beside:
+        real = path.resolve()
+        with explained(path, "a file of the checkpoint"):
+            body = read(real.parent, real.name, _MOST_BYTE)
+        put(to / path.name, body, "a file of the checkpoint")
+    facts = {
+        "source": plan.source.folder.resolve().name,
+        "to": plan.wish.to,
+        "group": plan.wish.rounding.group,
+        "shards": shards,
+        "rounded": sorted(plan.choice.rounded),
+        "kept": dict(plan.choice.kept),
+    }
+    for name, said in ((FACTS, facts), (INDEX, plan.index), (CONFIG, plan.config)):
+        put(to / name, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode(), "the checkpoint")
+
+
+def _book(plan: Plan, to: Path, measured: Measurement) -> None:
+    shop = Shop.at()
+    shop.ledger.append(
+        Entry(
+            shop.session,
+            f"shrink {plan.source.folder.resolve().name}",
+            Phase.COMPRESS,
+            measured.cost(),
+            plan_text=f"{plan.wish.to} in groups of {plan.wish.rounding.group}",
+            joule_basis=measured.joule_basis,
+            peak_byte=measured.peak_byte,
+            sheet=shop.sheet.id,
+            note={"in_byte": plan.source.byte, "out_byte": plan.byte, "to": str(to)},
+        )
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 that each shard of a finished folder had when it was written."""
+    if not (folder / FACTS).exists() or (folder / JOURNAL).exists():
+        raise BadInputError(f"{folder} is no finished work of shrink.", "run shrink again with --resume.")
+    with explained(folder / FACTS, "the facts"):
+        body = read(folder, FACTS, _MOST_BYTE)
+    try:
+        return {str(name): str(known) for name, known in json.loads(body)["shards"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{folder / FACTS} is damaged.", "write the folder again.") from error
