@@ -11,7 +11,7 @@ from pennyweight.engine.making import trained
 from pennyweight.levers.distributed_compress import DistributedCompress
 from pennyweight.levers.distributed_local import DistributedLocal
 from pennyweight.levers.distributed_workers import DistributedWorkers
-from pennyweight.testing import LeverLaws, team_job, tiny_jobs
+from pennyweight.testing import LeverLaws, gpt_job, team_job, tiny_jobs
 
 
 class TestDistributedLocal(LeverLaws):
@@ -68,6 +68,15 @@ def test_the_bytes_that_workers_really_send_are_those_on_paper(levers, workers):
     trust = max((lever.trust for lever in levers), default=1e-9)
     assert wire_byte(paper) == pytest.approx(done.spec.train.team.sent_byte, rel=trust)
     assert right(done) > 0.7
+
+
+@pytest.mark.parametrize(("job", "trust"), [(team_job(), 0.02), (gpt_job(), 0.05)], ids=["mlp", "gpt"])
+def test_the_bytes_that_go_between_shards_are_those_on_paper(job, trust):
+    team = TeamSpec(2, "shard")
+    job = replace(job, spec=replace(job.spec, train=replace(job.spec.train, epochs=1, team=team)))
+    done = run(job)
+    assert wire_byte(job.spec) == pytest.approx(done.spec.train.team.sent_byte, rel=trust)
+    assert wire_byte(done.spec) > 0
 
 
 def test_workers_that_meet_every_eighth_step_send_an_eighth():

@@ -158,6 +158,12 @@ def test_showing_the_average_changes_nothing():
     assert torch.equal(flat(model), before)
 
 
+def test_a_first_step_that_float16_leaves_out_leaves_no_rubbish_in_the_momentum():
+    far = Arrays(rows().x, np.full((96, 3), 100.0, dtype=np.float32))  # its gradients overflow at the first scale
+    losses = fit(net(), far, replace(PLAIN, lr=1e-3, precision="float16"), how=How(task=Task.REGRESS)).history
+    assert losses[-1] < losses[0] < 1e5
+
+
 def test_products_in_float16_learn_and_a_step_that_overflows_is_left_out():
     done = trained(replace(PLAIN, precision="float16", epochs=20))
     assert done.history[-1] < done.history[0] / 2

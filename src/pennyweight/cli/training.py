@@ -33,7 +33,7 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights, such as 0.99.")] = None,
     clip: Annotated[float | None, typer.Option(help="The longest gradient.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train together.", min=1)] = None,
-    sync: Annotated[str | None, typer.Option(help="How workers agree: each, local:8, diloco:16, async:8 …")] = None,
+    sync: Annotated[str | None, typer.Option(help="How they agree: each, shard, local:8, diloco:16, async:8.")] = None,
     compress: Annotated[str | None, typer.Option(help="How gradients or updates are packed, such as int8.")] = None,
     cure: Annotated[bool, typer.Option("--cure", help="Cure what ails the training; see the docs on health.")] = False,
     clients: Annotated[int | None, typer.Option(help="Train on data that stays with so many clients.", min=2)] = None,

@@ -130,10 +130,11 @@ class Regular:
 class TeamSpec:
     """Who trains together: `workers` processes, how they agree (`sync`), and how gradients are packed (`compress`).
 
-    `sync` is "each" (every step), "local:H" (weights averaged every H steps), "diloco:H" (with an outer momentum) or
-    "async:S" (a parameter server, at most S steps stale). `compress` names gradient compressors joined by "+", such as
-    "powersgd:2+bf16"; the empty text sends float32. `link_byte_s` is how fast each worker sends to the others (1 Gb/s);
-    `sent_byte` what all of them together have sent, once that was measured.
+    `sync` is "each" (every step), "shard" (the same, with a part of every weight on each worker), "local:H" (weights
+    averaged every H steps), "diloco:H" (with an outer momentum) or "async:S" (a parameter server, at most S steps
+    stale). `compress` names gradient compressors joined by "+", such as "powersgd:2+bf16"; the empty text sends
+    float32. `link_byte_s` is how fast each worker sends to the others (1 Gb/s); `sent_byte` what all of them together
+    have sent, once that was measured.
     """
 
     workers: int = 1

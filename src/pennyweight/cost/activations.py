@@ -37,8 +37,14 @@ def activation_byte(spec: Spec) -> float:
 
 
 def training_byte(spec: Spec) -> float:
-    """Bytes that training holds: weights, their gradients, the running values of the rule, and activations."""
-    copies = 2 + _MOMENTS.get(spec.train.optimizer, 2)
+    """Bytes that training holds: weights, their gradients, the running values of the rule, and activations.
+
+    Of a team in shards each worker holds a part of the former, and the whole weights while a step needs them.
+    """
+    copies: float = 2 + _MOMENTS.get(spec.train.optimizer, 2)
+    team = spec.train.team
+    if team.sync == "shard" and team.workers > 1:
+        copies = 1 + copies / team.workers
     return params(spec) * copies * _BYTE + activation_byte(spec)
 
 

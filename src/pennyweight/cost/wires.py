@@ -41,7 +41,8 @@ def sent_byte(train: TrainSpec, rows: int, model: Sequence[Tensors]) -> float:
     A ring all-reduce of B bytes sends 2(n - 1) · B in all (Patarasuk and Yuan, 2009), packed vectors the same of what
     they are packed to, each with the lengths of what is sent. Before the first step the weights are compared, after
     every step (round) all agree to go on, and after every pass the loss is averaged. Through a server each gradient
-    goes there and the weights come back.
+    goes there and the weights come back. Weights in shards are gathered for every mini-batch, those of repeated layers
+    twice, for what is held back, and in the end.
     """
     team, numbers = train.team, sum(each.times * (each.rows * each.wide + each.beside) for each in model)
     if team.workers < 2:
@@ -56,9 +57,18 @@ def sent_byte(train: TrainSpec, rows: int, model: Sequence[Tensors]) -> float:
     packed, messages = packed_byte(team.compress, model)
     trades = messages * (1 if team.workers == 2 else 2)
     meeting = ring * packed + trades * pairs * _HEAD_BYTE
+    if way == "shard":
+        return beside + ring + _in_shards(train, steps, numbers, model)
     if way in {"local", "diloco"}:
         meeting += ring * _FLOAT_BYTE * sum(each.times * each.statistics for each in model)
     return beside + math.ceil(updates / every) * meeting
+
+
+def _in_shards(train: TrainSpec, steps: int, numbers: float, model: Sequence[Tensors]) -> float:
+    """What gathering weights and scattering gradients sends, without what shards of unequal size are padded with."""
+    again = sum(each.times * (each.rows * each.wide + each.beside) for each in model if each.times > 1)
+    looks = 1 + (0 if train.patience is None else math.ceil(train.epochs))
+    return (train.team.workers - 1) * _FLOAT_BYTE * (steps * (2 * numbers + again) + looks * numbers)
 
 
 def packed_byte(compress: str, model: Sequence[Tensors]) -> tuple[float, int]:

@@ -151,9 +151,11 @@ def trained(work: Work) -> Work:
 
     how = How(seed=work.seed, task=work.spec.data.task, augment=augmenter(work.spec))
     if settings.team.workers < 2 or is_asynchronous(settings.team):
-        done, team = fit(work.model, work.data.train, settings, how=how), settings.team
+        done = fit(work.model, work.data.train, settings, how=how)
+        sent_byte = done.sent_byte
     else:
         together = train_together(work.model, work.data.train, settings, how)
-        done, team = together.trained, replace(settings.team, sent_byte=together.sent_byte)
+        done, sent_byte = together.trained, together.sent_byte
+    team = replace(settings.team, sent_byte=sent_byte)
     spec = replace(work.spec, train=replace(settings, epochs=done.epochs, team=team))
     return work.having(model=done.model, spec=spec, trained=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pennyweight.core import TrainSpec
 
 Files = dict[str, bytes]
-_TENSORS, _FACTS = "state.safetensors", "state.json"
+_TENSORS, _FACTS = NAMES = "state.safetensors", "state.json"
 _VERSION = 2
 _NO_MATTER = frozenset({"team.link_byte_s", "team.sent_byte"})  # these change nothing of what is trained
 _AGAIN = "train anew, or go on with another run."

@@ -81,7 +81,7 @@ class Trained:
 
     `history` is the mean training loss of each epoch, `scores` the validation loss after each, if some data was held
     back; `stopped` says that the watcher ended it; `resumed` is the step a kept state went on from, 0 if there was
-    none.
+    none. `sent_byte` is what asynchronous workers and their server have sent; other teams count it on their wires.
     """
 
     model: nn.Module
@@ -91,3 +91,4 @@ class Trained:
     scores: tuple[float, ...] = ()
     stopped: bool = False
     resumed: int = 0
+    sent_byte: float = 0.0

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.train.checkpoint import identity
 from pennyweight.train.clock import Part
+from pennyweight.train.parts import parted
 from pennyweight.train.place import Place, Resumable, torch_random
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from pennyweight.core import TrainSpec
     from pennyweight.train.clock import Clock
@@ -52,20 +53,23 @@ class Keeping:
             return
         self._wanted = False
         with self.clock.aside(Part.CHECKPOINT):
+            state, who = self._state(), self._identity()
             if wire.rank:
-                kept.write(self._state(), self._identity())
+                kept.write(state, who)
             wire.least(1)
             if not wire.rank:
-                kept.write(self._state(), self._identity())
+                kept.write(state, who)
 
     def resume(self) -> bool:
         """Go on from the state that was found, if there is one."""
-        state = None if self.how.checkpoints is None else self.how.checkpoints.read(self._identity())
+        kept, team = self.how.checkpoints, self.how.team
+        state = None if kept is None else team.found(kept.read(self._identity()))
         if state is None:
             return False
-        team = self.how.team
         with self.clock.aside(Part.CHECKPOINT):
-            self.model.load_state_dict(state["model"])
+            self.model.load_state_dict(self._parted(state["model"]))
+            if state["place"]["best"] is not None:
+                state["place"]["best"] = self._parted(state["place"]["best"])
             for name, each in self._there().items():
                 each.restore(state[name])
             mine = state["worker"] == (team.rank, team.size)
@@ -79,7 +83,13 @@ class Keeping:
         team = self.how.team
         parts = {name: each.state() for name, each in self._there().items()}
         who = {"worker": (team.rank, team.size), "team": team.state(), "random": torch_random()}
-        return {"model": self.model.state_dict(), **who, **parts}
+        state: dict[str, Any] = team.gathered({"model": self.model.state_dict(), **who, **parts})
+        return state
+
+    def _parted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Whole weights in the parts that the model has."""
+        live = self.model.state_dict()
+        return {name: parted(each, live[name]) for name, each in weights.items()}
 
     def _there(self) -> dict[str, Resumable]:
         return {name: each for name, each in self.parts.items() if each is not None}

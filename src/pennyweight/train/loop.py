@@ -67,8 +67,9 @@ def fit(model: nn.Module, data: Any, settings: TrainSpec, *, how: How | None = N
         kept = np.setdiff1d(np.arange(len(batch)), held)
         train, hold = batch.take(torch.from_numpy(kept)), batch.take(torch.from_numpy(held))
         train, how = taught(train, settings, how, answers)
+        training = _Training(model, train, hold, settings, how)
         with recomputing(model, settings):
-            return _Training(model, train, hold, settings, how).run()
+            return training.run()
 
 
 @dataclass
@@ -90,10 +91,11 @@ class _Training:
         if regular.dropout:
             set_dropout(self.model, regular.dropout)
         self.passes = Passes.over(len(self.data), self.settings, how, alone=not has_batch_norm(self.model))
+        self.net = how.team.wrap(self.model)
         self.rule = stepper(self.model, self.settings, self.passes.updates)
         self.average = Average(self.model, regular.ema) if regular.ema else None
         self.weights = [each for each in self.model.parameters() if each.requires_grad]
-        self.sitting = Sitting(how.judge)
+        self.sitting, self.looked_at = Sitting(how.judge), how.team.looks(wanted=how.judge is not None)
         parts: dict[str, Resumable | None] = {
             "place": self.place,
             "passes": self.passes,
@@ -105,7 +107,6 @@ class _Training:
 
     def run(self) -> Trained:
         team, keeping = self.how.team, self.keeping
-        self.net = team.wrap(self.model)
         resumed = self.passes.step if keeping.resume() else 0
         self.net.train()
         word = Word.GO
@@ -129,7 +130,8 @@ class _Training:
         if self.passes.ended:
             self._close()
             return self._judged(going=going)
-        return self._judged(going=going) if self.sitting.due() else going
+        looks = self.looked_at and self.how.team.looks(wanted=self.sitting.due())
+        return self._judged(going=going) if looks else going
 
     def _batch(self) -> float:
         """Forward and backward, and a change of the weights after the last of the mini-batches that add up."""
@@ -152,7 +154,7 @@ class _Training:
 
     def _update(self) -> None:
         regular = self.settings.regular
-        self.precision.step(self.rule, lambda: hold_gradients(self.weights, regular))
+        self.precision.step(self.rule, lambda: hold_gradients(self.weights, regular, self.how.team.norm))
         self.place.updates += 1
         if regular.max_norm:
             hold_weights(self.model, regular.max_norm)
@@ -205,20 +207,21 @@ class _Training:
 
     def _judged(self, *, going: bool) -> bool:
         """Ask the judge, if there is one, and tell what it said."""
-        if self.how.judge is None:
+        if not self.looked_at:
             return going
-        with self.clock.aside(Part.EVALUATION), self.sitting, self._shown():
-            self.place.quality, self.place.judged = self.how.judge.quality(self.model), self.passes.step
+        with self.clock.aside(Part.EVALUATION), self.sitting, self._shown() as model:
+            if self.how.judge is None:
+                return going
+            self.place.quality, self.place.judged = self.how.judge.quality(model), self.passes.step
         return self._tell(self.place.loss) and going
 
     @contextmanager
-    def _shown(self) -> Generator[None]:
-        """Show the model as it would be used: in evaluation mode, with averaged weights."""
+    def _shown(self) -> Generator[nn.Module]:
+        """The model as it would be used: in evaluation mode, with averaged weights."""
         import torch
 
-        self.model.eval()
         with torch.no_grad(), nullcontext() if self.average is None else self.average.shown():
-            yield
+            yield self.how.team.shown(self.model).eval()
         self.model.train()
 
     def _close(self) -> None:
@@ -228,8 +231,8 @@ class _Training:
         place.history.append(team.mean(place.total / place.seen))
         place.total, place.seen = 0.0, 0
         if len(self.held):
-            with self.clock.aside(Part.EVALUATION), self._shown():
-                place.scores.append(team.mean(self.objective.of(self.model, self.held)))
+            with self.clock.aside(Part.EVALUATION), self._shown() as model:
+                place.scores.append(team.mean(self.objective.of(model, self.held)))
                 if place.scores[-1] <= min(place.scores):
                     place.best = {name: each.detach().clone() for name, each in self.model.state_dict().items()}
 
@@ -245,4 +248,4 @@ class _Training:
             self.model.load_state_dict(self.place.best)
         elif self.average is not None:
             self.average.settle()
-        self.model = whole_again(self.model, self.settings).eval()
+        self.model = whole_again(self.how.team.shown(self.model), self.settings).eval()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.errors import UnknownNameError
+from pennyweight.train.parts import is_part
 from pennyweight.train.uncompiled import uncompiled
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from pennyweight.core import TrainSpec
@@ -29,6 +32,7 @@ def optimizers(model: nn.Module, settings: TrainSpec) -> list[Optimizer]:
     uncompiled()
     weights = [each for each in model.parameters() if each.requires_grad]
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    fast = {"fused" if _fuses(weights, settings) else "foreach": True}
     if settings.optimizer == "muon":
         return _muon(model, common)
     if settings.optimizer == "lamb":
@@ -37,17 +41,27 @@ def optimizers(model: nn.Module, settings: TrainSpec) -> list[Optimizer]:
         return [Lamb(weights, **common)]
     if settings.optimizer == "sgd":
         nesterov = settings.nesterov and settings.momentum > 0
-        return [optim.SGD(weights, momentum=settings.momentum, nesterov=nesterov, fused=True, **common)]
+        return [optim.SGD(weights, momentum=settings.momentum, nesterov=nesterov, **fast, **common)]
     kinds = {
         "adam": (optim.Adam, {"fused": True}),
         "adamw": (optim.AdamW, {"fused": True}),
-        "adagrad": (optim.Adagrad, {"fused": True}),
+        "adagrad": (optim.Adagrad, fast),
         "nadam": (optim.NAdam, {"foreach": True}),
         "radam": (optim.RAdam, {"foreach": True}),
         "rmsprop": (optim.RMSprop, {"foreach": True}),
     }
-    kind, fast = kinds[settings.optimizer]
-    return [kind(weights, **fast, **common)]
+    kind, way = kinds[settings.optimizer]
+    return [kind(weights, **way, **common)]
+
+
+def _fuses(weights: Sequence[Tensor], settings: TrainSpec) -> bool:
+    """Whether steps can be taken in one call.
+
+    PyTorch has none for weights in shards, and its SGD's momentum begins with whatever is in memory where the first
+    step is left out, as it often is in float16 (2.13).
+    """
+    whole = not any(map(is_part, weights))
+    return whole and not (settings.optimizer == "sgd" and settings.precision == "float16")
 
 
 def _muon(model: nn.Module, common: dict[str, Any]) -> list[Optimizer]:

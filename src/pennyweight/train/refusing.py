@@ -8,8 +8,10 @@ from pennyweight.errors import BadInputError
 from pennyweight.train.regular import check as check_bounds
 
 if TYPE_CHECKING:
-    from pennyweight.core import TrainSpec
+    from pennyweight.core import TeamSpec, TrainSpec
     from pennyweight.train.how import How
+
+_OF_MATRICES = frozenset({"lamb", "muon"})
 
 
 def check(rows: int, settings: TrainSpec, how: How) -> None:
@@ -24,12 +26,28 @@ def check(rows: int, settings: TrainSpec, how: How) -> None:
         )
     check_bounds(settings.regular, how.task)
     if not how.team.whole:
-        raise BadInputError(
-            "This loop needs all weights on every worker, and the team keeps them in shards.",
-            "train in a loop of your own, as the how-to on distributed training shows, or use another sync.",
-        )
+        check_parts(settings)
+        if how.after_step is not None:
+            raise BadInputError(
+                "What is done after every step needs all weights, and the team keeps them in shards.",
+                'use sync="each", or leave it out.',
+            )
     if how.teacher_logits is not None and len(how.teacher_logits) != rows:
         raise BadInputError(
             f"The teacher answered {len(how.teacher_logits)} rows, but there are {rows}.",
             "let it answer the rows that are trained on, in their order.",
+        )
+
+
+def is_sharded(team: TeamSpec) -> bool:
+    """Whether each of several workers holds only a part of every weight."""
+    return team.workers > 1 and team.sync == "shard"
+
+
+def check_parts(settings: TrainSpec) -> None:
+    """Raise `BadInputError` for settings that cannot be trained with where each worker holds a part of every weight."""
+    if settings.optimizer in _OF_MATRICES:
+        raise BadInputError(
+            f"The optimiser {settings.optimizer} looks at whole matrices, and the team keeps them in shards.",
+            'use adamw, or sync="each".',
         )

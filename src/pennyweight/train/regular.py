@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.core import Task
 from pennyweight.errors import BadInputError, NoEffectError
+from pennyweight.train.parts import held, here, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from torch import Tensor, nn
 
@@ -45,19 +47,23 @@ def set_dropout(model: nn.Module, chance: float) -> None:
         each.dropout = chance
 
 
-def hold_gradients(weights: Sequence[Tensor], regular: Regular) -> None:
-    """Add the L1 penalty's gradient, then clip each number, then the norm of the whole, all in place."""
+def hold_gradients(weights: Sequence[Tensor], regular: Regular, norm: Callable[[Tensor], Tensor] | None = None) -> None:
+    """Add the L1 penalty's gradient, then clip each number, then the norm of the whole, all in place.
+
+    `norm` makes the norm of the whole gradient of that of the part that is held here, if it is only a part.
+    """
     import torch
 
-    held = [each for each in weights if each.grad is not None]
+    own = [held(each) for each in weights if each.grad is not None]
     if regular.l1:
         with torch.no_grad():
-            signs = [torch.sign(each) for each in held]
-            torch._foreach_add_([each.grad for each in held], signs, alpha=regular.l1)
+            signs = [torch.sign(each) for each in own]
+            torch._foreach_add_([each.grad for each in own], signs, alpha=regular.l1)
     if regular.clip_value:
-        torch.nn.utils.clip_grad_value_(held, regular.clip_value)
+        torch.nn.utils.clip_grad_value_(own, regular.clip_value)
     if regular.clip_norm:
-        torch.nn.utils.clip_grad_norm_(held, regular.clip_norm)
+        length = torch.nn.utils.get_total_norm([each.grad for each in own])
+        torch.nn.utils.clip_grads_with_norm_(own, regular.clip_norm, length if norm is None else norm(length))
 
 
 def hold_weights(model: nn.Module, most: float) -> None:
@@ -71,7 +77,8 @@ def hold_weights(model: nn.Module, most: float) -> None:
     with torch.no_grad():
         for each in model.modules():
             if isinstance(each, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                each.weight.copy_(torch.renorm(each.weight, 2, 0, most))
+                weight = here(each.weight)  # whole units, since weights are parted between them
+                weight.copy_(torch.renorm(weight, 2, 0, most))
 
 
 @final
@@ -83,8 +90,9 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         live = model.state_dict(keep_vars=True).values()
-        self._live = [each.detach() for each in live if each.is_floating_point()]
-        self._kept = [each.clone() for each in self._live]
+        floats = [each.detach() for each in live if each.is_floating_point()]
+        self._whole = [each.clone() for each in floats]
+        self._live, self._kept = [here(each) for each in floats], [here(each) for each in self._whole]
         self._decay, self._count = decay, 0
 
     def update(self) -> None:
@@ -111,14 +119,15 @@ class Average:
 
     def state(self) -> dict[str, Any]:
         """All that the average depends on."""
-        return {"count": self._count, "kept": self._kept}
+        return {"count": self._count, "kept": self._whole}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self._count = state["count"]
-        _copy(state["kept"], self._kept)
+        kept = list(starmap(parted, zip(state["kept"], self._whole, strict=True)))
+        _copy([here(each) for each in kept], self._kept)
 
 
 def _copy(source: Sequence[Tensor], target: Sequence[Tensor]) -> None:
-    for here, there in zip(source, target, strict=True):
-        there.copy_(here)
+    for now, then in zip(source, target, strict=True):
+        then.copy_(now)

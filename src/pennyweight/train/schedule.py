@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.train.optimizers import optimizers
+from pennyweight.train.parts import parted
 from pennyweight.train.uncompiled import step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from pennyweight.core import TrainSpec
@@ -61,7 +62,7 @@ class Stepper:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         for each, kept in zip(self.optimizers, state["optimizers"], strict=True):
-            each.load_state_dict(kept)
+            each.load_state_dict(_parted(kept, each))
         self._at = state["at"]
         self._set()
 
@@ -70,6 +71,20 @@ class Stepper:
         for each in self.optimizers:
             for group in each.param_groups:
                 group["lr"] = lr
+
+
+def _parted(kept: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """The kept state of an optimiser; what is as large as a weight in the parts that the weight has."""
+    weights = [each for group in optimizer.param_groups for each in group["params"]]
+    state = {
+        at: {name: parted(x, weights[at]) if _is_like(x, weights[at]) else x for name, x in its.items()}
+        for at, its in kept["state"].items()
+    }
+    return {**kept, "state": state}
+
+
+def _is_like(value: Any, weight: Tensor) -> bool:
+    return bool(getattr(value, "shape", None) == weight.shape)
 
 
 def stepper(model: nn.Module, settings: TrainSpec, steps: int) -> Stepper:

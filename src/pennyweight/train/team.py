@@ -32,10 +32,11 @@ class Team(ABC):
 
     The loop calls `wrap` once, `share` at the start of every epoch, `after_step` after every change of the weights and
     `agree` before the next step, `finish` at the end; every worker calls them equally often. What a worker's next steps
-    depend on beside its model is its `state`, which is taken when all have agreed to keep theirs.
+    depend on beside its model is its `state`, which is taken when all have agreed to keep theirs. Where the weights are
+    in parts, all call `looks`, `shown`, `norm`, `gathered` and `found` alike too.
     """
 
-    whole: ClassVar[bool] = True  # whether every worker holds all weights, as `train.loop.fit` needs
+    whole: ClassVar[bool] = True  # whether every worker holds all weights
 
     wire: Wire
 
@@ -65,6 +66,26 @@ class Team(ABC):
     def restore(self, state: dict[str, Any], model: nn.Module) -> None:
         """Go on, with the wrapped `model` as it was then, from what `state` returned; without `own` from another's."""
         del state, model
+
+    def looks(self, *, wanted: bool) -> bool:
+        """Whether the model is looked at now: if this worker wants it or, where that takes all of them, any does."""
+        return wanted
+
+    def shown(self, model: nn.Module) -> nn.Module:
+        """The trained `model` with all its weights, to be looked at."""
+        return model
+
+    def norm(self, mine: Tensor) -> Tensor:
+        """The norm of the whole gradient, where that of what is held here is `mine` (a scalar)."""
+        return mine
+
+    def gathered(self, state: Any) -> Any:
+        """A state with all tensors whole, as it is kept."""
+        return state
+
+    def found(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The state to go on from, where this worker has found `state`."""
+        return state
 
     def share(self, order: Tensor) -> Tensor:
         """The rows of this worker out of `order` (N,), equally many for every worker.

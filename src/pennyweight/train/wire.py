@@ -86,3 +86,8 @@ class Wire:
         """Count an all-reduce of `byte` bytes that another library has done."""
         self.sent_byte += 2 * (self.size - 1) / self.size * byte
         self.messages += 2 * (self.size - 1)
+
+    def count_gather(self, byte: float) -> None:
+        """Count a ring in which `byte` bytes of every worker come to all, or are added up, by another library."""
+        self.sent_byte += (self.size - 1) * byte
+        self.messages += self.size - 1

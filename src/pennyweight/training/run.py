@@ -18,6 +18,7 @@ from pennyweight.engine.validating import metric_answers
 from pennyweight.errors import BadInputError, StorageError
 from pennyweight.train.checkpoint import Checkpoints
 from pennyweight.train.how import How, Judge
+from pennyweight.train.refusing import check_parts, is_sharded
 from pennyweight.train.server.order import check as check_served
 from pennyweight.train.server.order import is_asynchronous
 from pennyweight.train.team import Alone
@@ -66,6 +67,11 @@ def begin(job: Job, training: Training, shop: Shop) -> Folder:
             f"The model of {job.name} is fitted in one go.", "use pennyweight optimize, which trains it too."
         )
     (check_served if is_asynchronous(job.spec.train.team) else check_team)(job.spec.train)
+    if training.cure and is_sharded(job.spec.train.team):
+        raise BadInputError(
+            "What ails a training is found in whole weights, and the team keeps them in shards.",
+            "use --sync each, or leave out --cure.",
+        )
     check_memory(job)
     settings, limits = job.spec.train, job.limits
     asked = Asked(
@@ -79,6 +85,8 @@ def check_team(settings: TrainSpec) -> None:
     from pennyweight.train.distributed.join import check
 
     check(settings.team)
+    if is_sharded(settings.team):
+        check_parts(settings)
 
 
 def check_memory(job: Job) -> None:

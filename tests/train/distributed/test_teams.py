@@ -267,8 +267,3 @@ def test_a_round_that_the_last_step_leaves_open_is_ended(tmp_path):
     # Sixteen steps of which the last meeting would have been the fifteenth.
     first, second = train(tmp_path, 2, "local:5", "", "16", "2")
     assert first["weights"] == second["weights"]
-
-
-def test_the_loop_refuses_a_team_that_keeps_its_weights_in_shards(tmp_path):
-    with pytest.raises(PennyweightError, match="in shards"):
-        train(tmp_path, 2, "shard", "", "32", "1")

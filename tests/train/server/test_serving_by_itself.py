@@ -22,4 +22,7 @@ def test_the_training_loop_reaches_the_server_by_the_way_to_agree():
     )
     assert done.rows == 2 * 640
     assert done.history[-1] < done.history[0]
+    assert (
+        done.sent_byte > 2 * 40 * 4 * (8 * 32 + 32 + 32 * 4 + 4) / 2
+    )  # half of a gradient there and weights back a step
     assert clock.elsewhere_s > 0.5  # two workers and two shards have started

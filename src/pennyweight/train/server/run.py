@@ -234,7 +234,8 @@ class _Run:
         place = self.place
         rest = (place.total / place.seen,) if place.seen else ()
         epochs = place.rows / len(self.data)
-        done = Trained(self.model, epochs, place.rows, (*place.history, *rest), (), not self.going, resumed)
+        history = *place.history, *rest
+        done = Trained(self.model, epochs, place.rows, history, (), not self.going, resumed, self.byte)
         missed = self.missed / max(1, place.updates)
         cpu_s = self.fleet.cpu_s(self.crew.there)
         if self.how.clock is not None:
