@@ -112,7 +112,7 @@ def test_a_row_that_was_not_predicted_stays_so():
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5])
-@pytest.mark.parametrize("count", [1, 3, 5, 10, 20])
+@pytest.mark.parametrize("count", [1, 3, 5, 12])
 def test_ninety_percent_intervals_hold_nine_rows_in_ten_of_stacks_that_are_off_together(count, shift):
     """Stacks as the model has them; `shift`: all further off than was shipped as possible."""
     random, whole = np.random.default_rng(count), HALF / 1.645
