@@ -19,7 +19,8 @@ from pennyweight.backends.torch_cached import to_cached_onnx
 from pennyweight.backends.torch_onnx import to_onnx
 from pennyweight.core import Artifact
 from pennyweight.engine.answers import open_session, with_probes
-from pennyweight.serve.running import Place, parts
+from pennyweight.serve.place import Place
+from pennyweight.serve.running import parts
 from pennyweight.store.artifacts import ArtifactStore
 from pennyweight.store.team import registry
 from pennyweight.store.team.budgets import Budget, put

@@ -8,7 +8,8 @@ from multiples import ME, ROWS, asked, factor, multiple
 from sqlalchemy import text
 
 from pennyweight.engine.answers import open_session, with_probes
-from pennyweight.serve.running import Place, parts
+from pennyweight.serve.place import Place
+from pennyweight.serve.running import parts
 from pennyweight.store.artifacts import ArtifactStore
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened, reading

@@ -15,7 +15,7 @@ from pennyweight.store.team.opened import opened, reading
 from pennyweight.units import si, usd
 
 if TYPE_CHECKING:
-    from pennyweight.serve.running import Place
+    from pennyweight.serve.place import Place
 
 
 @dataclass(frozen=True, slots=True)

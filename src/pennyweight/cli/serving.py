@@ -9,8 +9,7 @@ from pennyweight.cli.screen import say
 from pennyweight.units import parse_seconds, parse_share
 
 if TYPE_CHECKING:
-    from pennyweight.serve.running import Place
-    from pennyweight.serve.versions.minding import Watch
+    from pennyweight.serve.place import Place, Watch
 
 
 def tell_serving(place: Place, workers: int) -> None:
@@ -28,7 +27,7 @@ def tell_serving(place: Place, workers: int) -> None:
 
 def watching(every: str, keep: str, *, on: bool) -> Watch:
     """How to watch, as it was typed; raises `BadInputError` for what is no time or no share."""
-    from pennyweight.serve.versions.minding import Watch
+    from pennyweight.serve.place import Watch
 
     return Watch(on, parse_seconds(every), parse_share(keep))
 

@@ -185,7 +185,7 @@ def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     ask, as the tenant "local". What an alias stands for is followed within a second, without dropping a request.
     """
     from pennyweight.cli.serving import watching
-    from pennyweight.serve.running import Place
+    from pennyweight.serve.place import Place
 
     seen = watching(watch_every, keep_answers, on=watch)
     hosts = tuple(name or ())

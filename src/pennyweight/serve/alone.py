@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.running import Place, serve
+from pennyweight.serve.place import Place
 from pennyweight.store.codec import from_json, to_json
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def become(place: Place) -> NoReturn:
 
 def main() -> None:
     """Serve at the place that the pipe names until a signal says stop."""
+    from pennyweight.serve.running import serve  # not where somebody only wants to become such a process
+
     ended_well(lambda: serve(from_json(Place, Path(f"/dev/fd/{sys.argv[1]}").read_bytes()), say))
 
 

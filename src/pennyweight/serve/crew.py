@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, final
 from pennyweight.errors import PennyweightError
 from pennyweight.serve.alone import ended_well, program, say
 from pennyweight.serve.counters import files
-from pennyweight.serve.running import Place, check, host, listening, serve
+from pennyweight.serve.place import Place
+from pennyweight.serve.running import check, host, listening, serve
 from pennyweight.store.codec import from_json, to_json
 from pennyweight.store.team import registry, workers
 from pennyweight.store.team.opened import opened, reading

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from pennyweight.errors import PennyweightError
-from pennyweight.serve.running import Place, check, parts
+from pennyweight.serve.running import check, parts
 from pennyweight.serve.tracing import traced
 from pennyweight.store.team.opened import opened
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from pennyweight.serve.place import Place
 
 
 @final

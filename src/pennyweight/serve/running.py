@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, final
@@ -30,7 +30,7 @@ from pennyweight.serve.tracing import traced
 from pennyweight.serve.versions.following import Follower, Means
 from pennyweight.serve.versions.goals import Wish, earlier, first, names
 from pennyweight.serve.versions.loading import ready
-from pennyweight.serve.versions.minding import Minding, Watch
+from pennyweight.serve.versions.minding import Minding, settings
 from pennyweight.serve.watch.watching import Watcher
 from pennyweight.store.team.leases import Holder
 from pennyweight.store.team.opened import opened, reading
@@ -44,26 +44,11 @@ if TYPE_CHECKING:
     import uvicorn
     from sqlalchemy import Engine
 
+    from pennyweight.serve.place import Place
+
 ON_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _DRAIN_S = 10
 _BACKLOG = 2048
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where to listen and what to serve: models as "digits", "digits@3" or "digits@staging"."""
-
-    models: tuple[str, ...]
-    host: str = "127.0.0.1"
-    port: int = 8000
-    store: str = ""
-    hosts: tuple[str, ...] = ()
-    share: float = 1.0  # of every rate, where several processes share it
-    uncertified: bool = False  # versions without a certificate may take the place of those that have one
-    watch: Watch = field(default_factory=Watch)
-    api: str = ""  # "openai": every model must be a language model that speaks it
-    otel: bool = False  # a span of OpenTelemetry for every request
-    counts: str = ""  # the file of its counters, beside those of other processes of this server
 
 
 def serve(place: Place, told: Callable[[str], None], lifeline: int | None = None) -> None:
@@ -176,7 +161,7 @@ async def parts(engine: Engine, place: Place) -> AsyncGenerator[Face]:
     follower = Follower(shelf, book, wishes, means, me)
     keeper = Keeper(door, shelf, teller, follower)
     await keeper.once()
-    watcher = _watcher(place, book, Minding(shelf, wishes, place.watch.settings(place.share)))
+    watcher = _watcher(place, book, Minding(shelf, wishes, settings(place.watch, place.share)))
     face = Face(door, shelf, teller)
     routines = (keeper, follower, watcher, Posting(book.counters, shelf))
     tasks = [asyncio.create_task(each.keep()) for each in routines]

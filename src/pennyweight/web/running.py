@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pennyweight.errors import BadInputError
 from pennyweight.serve import running
 from pennyweight.serve.door import LOOPBACK
+from pennyweight.serve.place import Place
 from pennyweight.store.place import home
 from pennyweight.store.team.opened import opened
 from pennyweight.web.app import Dashboard
@@ -41,7 +42,7 @@ def show(where: Where, told: Callable[[str], None]) -> None:
     from pennyweight.serve.guarding import server as guarded
 
     with opened(where.store) as engine, _listening(where) as listener:
-        running.check(engine, running.Place((), where.host))
+        running.check(engine, Place((), where.host))
         port, halt = listener.getsockname()[1], running.Halt(None)
         guard = Guard(where.host in running.ON_LOOPBACK, LOOPBACK | {*where.hosts, where.host})
         dashboard = Dashboard(Books(engine, home()), guard)

@@ -26,7 +26,7 @@ from pennyweight.serve.emitting.file import File, comment, write
 from pennyweight.serve.emitting.kubernetes import GRACE_S, SETTLE_S
 from pennyweight.serve.emitting.targets import TARGETS, emit
 from pennyweight.serve.metrics import Scraped
-from pennyweight.serve.versions.minding import Watch
+from pennyweight.serve.place import Watch
 
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 

@@ -7,7 +7,7 @@ import pytest
 from multiples import asked, factor, filled
 
 from pennyweight.serve.hosted import Hosted
-from pennyweight.serve.running import Place
+from pennyweight.serve.place import Place
 from pennyweight.store.team import workers
 from pennyweight.store.team.opened import opened, reading
 

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from pennyweight.errors import CorruptError
 from pennyweight.serve.answering.trials import agreeing, drawn
-from pennyweight.serve.running import Place, parts
+from pennyweight.serve.place import Place
+from pennyweight.serve.running import parts
 from pennyweight.serve.versions import following
 from pennyweight.serve.versions.goals import names
 from pennyweight.store.team import alerts, labels, registry, rollouts, workers

@@ -15,8 +15,9 @@ from processes import call, start
 from sqlalchemy import func, select
 
 from pennyweight.errors import BadInputError
-from pennyweight.serve.running import Place, parts
-from pennyweight.serve.versions.minding import Watch
+from pennyweight.serve.place import Place, Watch
+from pennyweight.serve.running import parts
+from pennyweight.serve.versions.minding import settings
 from pennyweight.serve.watch.watching import Watcher
 from pennyweight.store.team import registry, rollouts
 from pennyweight.store.team.alerts import alerts
@@ -277,8 +278,8 @@ def test_a_watch_that_cannot_be_is_refused(wrong):
 
 
 def test_however_often_one_looks_and_however_many_look_a_week_has_few_false_alarms():
-    hourly = Watch().settings()
+    hourly = settings(Watch())
     assert hourly.spending.looks == 168
     assert hourly.spending.level * 168 == pytest.approx(0.05)
-    often = Watch(every_s=60).settings(share=0.25)
+    often = settings(Watch(every_s=60), share=0.25)
     assert often.spending.level * 7 * 24 * 60 * 4 == pytest.approx(0.05)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pennyweight.errors import BadInputError
 from pennyweight.serve.emitting.capacity import request_usd
-from pennyweight.serve.versions.minding import Watch
+from pennyweight.serve.place import Watch
 from pennyweight.units import seconds, usd
 
 if TYPE_CHECKING:

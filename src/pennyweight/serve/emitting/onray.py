@@ -19,8 +19,7 @@ _ABOUT = (
 )
 _BODY = '''
 from pennyweight.serve.hosted import Hosted
-from pennyweight.serve.running import Place
-from pennyweight.serve.versions.minding import Watch
+from pennyweight.serve.place import Place, Watch
 from ray import serve
 
 # Requests under way in one replica at once, by Little's law: rate * seconds. The target keeps it as full as the

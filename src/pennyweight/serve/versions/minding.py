@@ -6,50 +6,20 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pennyweight.errors import BadInputError
+from pennyweight.serve.place import WEEK_S
 from pennyweight.serve.watch import floor
 from pennyweight.serve.watch.looks import Spending
 from pennyweight.serve.watch.monitor import Monitor, Settings
-from pennyweight.serve.watch.watching import EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pennyweight.serve.answering.shelf import Served, Shelf
+    from pennyweight.serve.place import Watch
     from pennyweight.serve.versions.goals import Wish
     from pennyweight.serve.watch.seen import Seen
 
-_WEEK_S = 7 * 86_400.0
 _ALPHA = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Whether and how a server watches: every how many seconds at drift, and which share of answers is kept."""
-
-    on: bool = True
-    every_s: float = EVERY_S
-    keep: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no time and no share."""
-        if not 0 < self.every_s <= _WEEK_S:
-            raise BadInputError(
-                f"Every {self.every_s:g} seconds nobody can look.", "give --watch-every a time up to 7d, such as 1h."
-            )
-        if not 0 <= self.keep <= 1:
-            raise BadInputError(f"{self.keep:g} is no share of answers.", "give --keep-answers a share, such as 10%.")
-
-    @property
-    def share(self) -> float | None:
-        """The share of answers to be kept, None where nobody watches."""
-        return self.keep if self.on else None
-
-    def settings(self, share: float = 1.0) -> Settings:
-        """Such that in a week false alarms have a chance of 5%, of which this process may spend a share."""
-        looks = max(1, math.ceil(_WEEK_S / self.every_s))
-        alpha, window = _ALPHA * share, Settings().window
-        return Settings(spending=Spending(alpha, looks), guessed=floor.Terms(alpha, window * looks))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,3 +43,10 @@ class Minding:
             return there
         least, alias = floor.least(served.version.certificate), self.wishes[name].alias
         return Monitor(served.version, seen.reference, least, self.settings, seen, alias)
+
+
+def settings(watch: Watch, share: float = 1.0) -> Settings:
+    """Such that in a week false alarms have a chance of 5%, of which this process may spend a `share`."""
+    looks = max(1, math.ceil(WEEK_S / watch.every_s))
+    alpha, window = _ALPHA * share, Settings().window
+    return Settings(spending=Spending(alpha, looks), guessed=floor.Terms(alpha, window * looks))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, final
 
 from pennyweight.errors import PennyweightError
+from pennyweight.serve.place import EVERY_S
 from pennyweight.serve.refused import RefusedError
 from pennyweight.serve.watch import costs, floor
 from pennyweight.serve.watch.looks import Spending
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pennyweight.store.team.alerts import Alert
 
 T = TypeVar("T")
-EVERY_S = 3600.0
 """Between looks at drift and costs."""
 LABELS_S = 10.0
 """Between looks at labels, at most."""
