@@ -162,15 +162,20 @@ def test_words_are_those_that_the_command_takes(container):
     assert "$(POD_IP)" in context.params["name"]
 
 
-def test_what_serve_was_told_is_told_to_what_is_deployed(tmp_path):
+def test_what_serve_was_told_is_told_to_what_is_deployed():
     watch = Watch(on=False, every_s=60.0, keep=0.25)
     of = deployment(watch=watch, api="openai", otel=True, uncertified=True)
     (container,) = by_kind(emit("kubernetes", of))["Deployment"]["spec"]["template"]["spec"]["containers"]
     context = get_command(app).commands["serve"].make_context("serve", list(container["args"][1:]))
     assert (context.params["api"], context.params["otel"], context.params["uncertified"]) == ("openai", True, True)
     assert watching(context.params["watch_every"], context.params["keep_answers"], on=context.params["watch"]) == watch
+
+
+@pytest.mark.usefixtures("ray_serve")
+def test_what_serve_was_told_is_told_to_ray(tmp_path):
+    watch = Watch(on=False, every_s=60.0, keep=0.25)
+    of = deployment(watch=watch, api="openai", otel=True, uncertified=True)
     (path,) = write(emit("ray", of), tmp_path)
-    pytest.importorskip("ray.serve")
     place = runpy.run_path(str(path))["server"]().place
     assert (place.watch, place.api, place.otel, place.uncertified) == (watch, "openai", True, True)
 
@@ -269,13 +274,12 @@ def test_no_name_breaks_out_of_a_program():
     )
 
 
-def test_the_application_of_ray_is_built_by_ray(tmp_path, monkeypatch):
-    serve = pytest.importorskip("ray.serve")
+def test_the_application_of_ray_is_built_by_ray(tmp_path, monkeypatch, ray_serve):
     of = deployment(size=Size(1, 5, workers=2))
     (path,) = write(emit("ray", of), tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     module = __import__(path.stem)
-    assert isinstance(module.app, serve.Application)
+    assert isinstance(module.app, ray_serve.Application)
     config = module.Server._deployment_config
     scaling = config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (2, 10), "a process of ours is a replica of Ray's"

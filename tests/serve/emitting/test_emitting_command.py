@@ -62,10 +62,10 @@ def test_a_slower_device_answers_fewer_at_the_price_of_its_own_sheet(place):
     assert found["amd-zen5"] / found["arm-neoverse-n1"] == pytest.approx(slower, rel=0.3)
 
 
+@pytest.mark.usefixtures("ray_serve")
 def test_what_ray_would_run_serves_this_store(place):
     code, _, err = call(place, "serve", "times@2", "--emit", "ray", "--name", "ray.local", "-o", "ray")
     assert code == 0, err
-    pytest.importorskip("ray.serve")
     (path,) = (place / "ray").iterdir()
     facts = runpy.run_path(str(path))
     assert facts["server"]().place.models == ("times@2",)
