@@ -14,6 +14,7 @@ import numpy as np
 
 from pennyweight.errors import BadInputError, MissingExtraError
 from pennyweight.runtimes.base import installed
+from pennyweight.runtimes.generation import ort_value
 from pennyweight.runtimes.onnx_intake import admit
 from pennyweight.runtimes.onnxruntime import open_graph
 
@@ -111,7 +112,7 @@ class OnnxChorus(Chorus):
                     array[at, :, long - width :] = past[row, :, held.long - width :]
                     at += 1
             made.append(array)
-        held = _Held([_value(each) for each in made], long - np.concatenate(real), long, tuple(made))
+        held = _Held([ort_value(each) for each in made], long - np.concatenate(real), long, tuple(made))
         weakref.finalize(held, self._spare.extend, rooms).atexit = False
         return held
 
@@ -130,11 +131,11 @@ class OnnxChorus(Chorus):
             row[longest - len(prompt) :] = prompt
         pads = np.array([longest - len(prompt) for prompt in prompts], np.int64)
         empty = tuple(np.empty((len(prompts), heads, 0, size), np.float32) for heads, size in self._shapes)
-        return self._read(tokens, _Held([_value(each) for each in empty], pads, 0, empty))
+        return self._read(tokens, _Held([ort_value(each) for each in empty], pads, 0, empty))
 
     def _read(self, tokens: NDArray[np.int64], held: _Held) -> tuple[NDArray[np.float32], _Held]:
         fresh, pads = np.ascontiguousarray(tokens), np.ascontiguousarray(held.pads)
-        feed = {"x": _value(fresh), "pads": _value(pads), **dict(zip(self._names, held.past, strict=True))}
+        feed = {"x": ort_value(fresh), "pads": ort_value(pads), **dict(zip(self._names, held.past, strict=True))}
         try:
             logits, *grown = self._run(feed, self._outputs, None)
         except Exception as error:  # the library has no common error of its own
@@ -202,9 +203,3 @@ def _seen(value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return np.empty((count, *shape), np.float32)
     flat = np.ctypeslib.as_array((ctypes.c_float * size).from_address(value.data_ptr()))
     return flat.reshape(count, *shape)
-
-
-def _value(array: NDArray[Any]) -> Any:
-    from onnxruntime.capi.onnxruntime_pybind11_state import OrtDevice, OrtValue
-
-    return OrtValue.ortvalue_from_numpy(array, OrtDevice(OrtDevice.cpu(), OrtDevice.default_memory(), 0))

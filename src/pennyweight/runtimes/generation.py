@@ -127,13 +127,13 @@ class OnnxGenerator(Generator):
     def start(self, streams: int) -> Any:
         """Empty tensors of the graph's shapes."""
         # Memory without an owner does no harm where there is nothing to read.
-        return [_value(np.empty((streams, heads, 0, size), np.float32)) for heads, size in self._shapes]
+        return [ort_value(np.empty((streams, heads, 0, size), np.float32)) for heads, size in self._shapes]
 
     def step(self, tokens: NDArray[np.int64], past: Any) -> tuple[NDArray[np.float32], Any]:
         """As promised."""
         feed = dict(zip(self._names, past, strict=True))
         fresh = np.ascontiguousarray(tokens, np.int64)  # named, for the library looks at its memory without owning it
-        feed["x"] = _value(fresh)
+        feed["x"] = ort_value(fresh)
         try:
             logits, *grown = self._run(feed, self._outputs, None)
         except Exception as error:  # the library has no common error of its own
@@ -206,7 +206,8 @@ def _read(body: bytes) -> Any:
         raise CorruptError(f"OpenVINO cannot read the model: {_last_line(error)}", _FIX) from error
 
 
-def _value(array: NDArray[Any]) -> Any:
+def ort_value(array: NDArray[Any]) -> Any:
+    """ONNX Runtime's own value over the memory of an array."""
     from onnxruntime.capi.onnxruntime_pybind11_state import OrtDevice, OrtValue
 
     return OrtValue.ortvalue_from_numpy(array, OrtDevice(OrtDevice.cpu(), OrtDevice.default_memory(), 0))

@@ -236,6 +236,14 @@ def test_ray_is_reachable_from_this_machine_only():
     assert all("127.0.0.1" in ip or ip == "::1" for ip in found), found
 
 
+def test_ray_that_would_listen_to_others_is_not_begun():
+    code = "import ray; from pennyweight.train.server.cluster import cluster; cluster().__enter__()"
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", code], env=outside, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "would listen to other machines" in done.stderr
+
+
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match="distributed"):

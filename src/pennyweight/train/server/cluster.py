@@ -11,7 +11,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pennyweight.errors import MissingExtraError
+from pennyweight.errors import BadInputError, MissingExtraError
 from pennyweight.train.server.hand import Pool
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _STORE_BYTE = 200_000_000
 _LONGEST = 24  # letters of a folder in which Ray can still name its sockets (Linux allows 107 in all)
 # Without the second, Ray on Linux listens on all interfaces; a token keeps other users of the machine out.
+_LISTENS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    _LISTENS: "0",
     "RAY_AUTH_MODE": "token",
 }
 _POOLS: list[Pool] = []  # that of the block we are in, if any
@@ -35,13 +36,18 @@ def cluster(store_byte: int = _STORE_BYTE) -> Generator[Pool]:
 
     Within a block that is open, another gets the same processes: what one training has started serves the next.
     Ray listens on the loopback interface only, asks for a token drawn for this run, reports nothing and has no
-    dashboard; if Ray was imported before, it listens and asks as it was told then. Raises `MissingExtraError` without
-    Ray.
+    dashboard. Raises `MissingExtraError` without Ray, and `BadInputError` if Ray was imported before in such a way
+    that it would listen to other machines: it reads that only once.
     """
     ray = _ray()
     if _POOLS and ray.is_initialized():
         yield _POOLS[-1]
         return
+    if not ray.is_initialized() and os.environ.get(_LISTENS) != _QUIET[_LISTENS]:
+        raise BadInputError(
+            "Ray was imported before this training, and would listen to other machines.",
+            f"begin Ray yourself, set {_LISTENS}=0 before it is imported, or do not import it.",
+        )
     with contextlib.nullcontext() if ray.is_initialized() else _begun(store_byte):
         pool = Pool()
         _POOLS.append(pool)
