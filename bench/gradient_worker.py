@@ -173,6 +173,9 @@ class Counted:
         return torch.distributed.all_reduce(x, *args, **kwargs)
 
 
+BUCKET_MB = 1024  # all in one: of two, the hook's second messages leave in orders that differ between workers
+
+
 @final
 @dataclass(slots=True)
 class Powered(Team):
@@ -195,7 +198,11 @@ class Powered(Team):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             wrapped = DistributedDataParallel(
-                model, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
+                model,
+                init_sync=False,
+                broadcast_buffers=False,
+                bucket_cap_mb=BUCKET_MB,
+                gradient_as_bucket_view=True,
             )
         wrapped.register_comm_hook(state, hook)
         return wrapped
