@@ -4,7 +4,8 @@ The best limit is chosen as `best_limit` does, from predictions of a network (de
 much more joules the limit chosen took than the least measured, of those at most 10% slower than the fastest (or of
 all), never below nought; `beyond 10% slower` how much longer it took than that. Each setting was measured once, and
 the least of eight equal settings is some 5% below their mean, so some regret is left whatever is known: `run` is what
-is left where all but the very run that is told was measured, the other limits of its job included.
+is left where all but the very run that is told was measured, the other limits of its job included. What the noise of
+measuring leaves to whoever knows the truth is what `bench.limits_noise` finds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _DEVICES = {"a40": "a40", "p100": "p100", "rtx6000": "quadro-rtx-6000", "v100": "v100-16gb"}
 _WANTED = {("model", "joule_token"): 0.10}
-_SLOWER = 0.1
+SLOWER = 0.1
 _REGRET = 0.02
 _OWN = {TIME: Part(0.3, ("job",), {"cut": 0.3, "cap": 0.3}), POWER: Part(0.2, ("job",), {"tight": 0.3})}
 _NOISE = 0.05  # of a measurement
@@ -81,13 +82,13 @@ def limits(rows: Rows) -> list[Line]:
         seconds = np.where(own, runs.reference_s, told[TIME].value)
         watts = np.where(own, runs.reference_w, told[POWER].value)
         chosen += _choices(rows, split, seconds, watts)
-    return [*found, *chosen, *_choices(rows, "run", *_all_but_itself(rows))]
+    return [*found, *chosen, *_choices(rows, "run", *truth_of(rows, but_itself=True))]
 
 
-def _all_but_itself(rows: Rows) -> tuple[Numbers, Numbers]:
-    """Seconds and watts (n,) of each run, told from all others, most of all from those of its own job."""
+def truth_of(rows: Rows, *, but_itself: bool = False) -> tuple[Numbers, Numbers]:
+    """Seconds and watts (n,) of each run, told from all runs, or all others; most of all from those of its own job."""
     runs, job = power_limit.Runs.of(rows), np.zeros(len(rows), dtype=np.int64)
-    for number, at in enumerate(_jobs(rows)):
+    for number, at in enumerate(jobs_of(rows)):
         job[at] = number
     known = ~runs.alone()
     columns = {**runs.take(known).columns(), "job": job[known].astype(np.str_)}
@@ -95,7 +96,8 @@ def _all_but_itself(rows: Rows) -> tuple[Numbers, Numbers]:
     for name, start, said in ((TIME, runs.reference_s, "time_per_epoch"), (POWER, runs.reference_w, "average_power")):
         usual = columns["capped"] if name == POWER else np.zeros(known.sum())
         logs = np.log(rows.number(said) / start)[known] - usual
-        mean, _ = Process((*BESIDE[name], _OWN[name]), _NOISE, columns, logs).left_out(np.arange(len(logs)).astype(str))
+        process = Process((*BESIDE[name], _OWN[name]), _NOISE, columns, logs)
+        mean, _ = process.left_out(np.arange(len(logs)).astype(str)) if but_itself else process.at(columns)
         told = np.array(start)
         told[known] *= np.exp(np.maximum(mean, 0) if name == TIME else np.minimum(usual + mean, 0))
         found.append(told)
@@ -104,7 +106,7 @@ def _all_but_itself(rows: Rows) -> tuple[Numbers, Numbers]:
 
 def _choices(rows: Rows, split: str, seconds: Numbers, watts: Numbers) -> list[Line]:
     """What the limits cost that are chosen by predicted `seconds` and `watts` (n,), of jobs with several settings."""
-    jobs = [at for at in _jobs(rows) if len(at) > 1]
+    jobs = [at for at in jobs_of(rows) if len(at) > 1]
     time, draw = rows.number("time_per_epoch"), rows.number("average_power")
     limit = rows.number("power_limit")
 
@@ -112,13 +114,13 @@ def _choices(rows: Rows, split: str, seconds: Numbers, watts: Numbers) -> list[L
         return int(at[Choices(limit[at], np.ones(len(at)), told[0][at], told[1][at]).best(None, slowdown)])
 
     found = []
-    for slowdown, said in ((_SLOWER, "regret, 10% slower"), (np.inf, "regret, any time")):
+    for slowdown, said in ((SLOWER, "regret, 10% slower"), (np.inf, "regret, any time")):
         chosen = np.array([at_best(at, (seconds, watts), slowdown) for at in jobs])
         best = np.array([at_best(at, (time, draw), slowdown) for at in jobs])
         joule = time * draw
-        wanted = _REGRET if slowdown == _SLOWER and split in power_limit.TABLE.splits else None
+        wanted = _REGRET if slowdown == SLOWER and split in power_limit.TABLE.splits else None
         found.append(_above((said, split), joule[best], joule[chosen], wanted))
-        if slowdown == _SLOWER:
+        if slowdown == SLOWER:
             allowed = np.array([(1 + slowdown) * time[at].min() for at in jobs])
             found.append(_above(("beyond 10% slower", split), allowed, time[chosen], None))
     return found
@@ -130,7 +132,7 @@ def _above(names: tuple[str, str], least: Numbers, took: Numbers, wanted: float 
     return replace(line, covered=float("nan"), width=float("nan"))
 
 
-def _jobs(rows: Rows) -> list[NDArray[np.int64]]:
+def jobs_of(rows: Rows) -> list[NDArray[np.int64]]:
     """Where the settings of each job are: one network, data, batch size and optimiser on one device."""
     names = ("gpu", "dataset", "network", "batch_size", "optimizer")
     _, job = np.unique(np.stack([rows.text(name) for name in names], axis=1), axis=0, return_inverse=True)

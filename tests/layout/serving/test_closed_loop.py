@@ -164,6 +164,32 @@ def test_attention_groups_wait_for_each_other_whatever_their_number_but_not_in_v
     assert waits[1] > 10
 
 
+def test_passes_that_go_by_first_are_waited_for_where_prompts_join_those_that_decode():
+    fleet = fleet_of([BASE, replace(BASE, held=15.0), replace(BASE, held=15.0, prefill=Pool(tp=4))])
+    load = settle(fleet, DECODED)
+    assert np.allclose(first_values(fleet, load)["held"], load.step_s * np.array([0, 15, 0]))
+
+
+def test_smaller_chunks_make_more_passes_of_the_prompts_of_a_crowd():
+    crowd = replace(BASE, concurrency=128)
+    fleet = fleet_of([replace(crowd, chunk=1024.0), replace(crowd, chunk=8192.0), replace(crowd, chunk=65536.0)])
+    launch = first_values(fleet, settle(fleet, DECODED))["launch"]
+    assert launch[0] > 2 * launch[1] > 2 * launch[2]
+
+
+def test_the_host_launches_less_of_a_prompt_that_was_recorded():
+    fleet = fleet_of([SPARSE, replace(SPARSE, captured=2048.0), replace(SPARSE, captured=2048.0, prompt=4096.0)])
+    told = first_values(fleet, settle(fleet, DECODED))
+    for name in ("launch", "latent", "experts"):
+        assert told[name][1] < 0.5 * told[name][0] <= 0.5 * told[name][2]
+
+
+@pytest.mark.parametrize("wrong", [{"chunk": 0.0}, {"held": -1.0}, {"captured": -1.0}])
+def test_passes_that_cannot_be_are_refused(wrong):
+    with pytest.raises(BadInputError, match="go by first"):
+        replace(BASE, **wrong)
+
+
 def test_an_engine_has_a_mark_of_its_own_on_hopper():
     told = marks(fleet_of([BASE, SPARSE, replace(SPARSE, accelerator=accelerator("b200"))]))
     assert told["engine on hopper=sglang"].tolist() == [0, 1, 0]

@@ -32,8 +32,9 @@ _START_S, _LAUNCH_S, _EXPERT_S = 0.005, 250e-6, 7e-6
 _CROWD, _WAIT, _ROOM = 0.8, 0.5, 1.3
 # In a benchmark of ten requests per user all users begin at once: a tenth of the requests wait for half the others.
 _WAVE, _SGLANG_WAVE = 0.05, 1.5
-_CHUNK, _LEAST_PASS = 8192.0, 0.2  # tokens of a pass; a short prompt takes a fifth of one, as few arrive together
-_TOKENS = 3.0  # made for others before a first token is seen: queues of the scheduler and of streams
+_REPLAYED = 0.3  # of what the host does in a pass is left where its kernels were recorded
+_LEAST_PASS = 0.05  # of a pass a short prompt takes at least, as few arrive together
+_TOKENS = 1.5  # made for others before a first token is seen: queues of the scheduler and of streams
 _GATHER = 25.0  # iterations until each attention group has a prompt, or its engine waits no longer
 _ALONE = {"p_routed": 2.0, "p_routing": 1.5}  # experts take so much longer in passes of prompts than beside decoding
 _GENERATIONS = {"h100": "hopper", "h200": "hopper", "gh200": "hopper", "h800": "hopper"}
@@ -107,6 +108,9 @@ FIRST = Form(
             "start": (0.6, ("engine",), ""),
             "experts": (0.6, ("routes",), ""),
             "launch": (0.6, ("engine",), ""),
+            "latent": (0.8, ("engine",), ""),
+            "linear": (0.8, ("engine",), ""),
+            "held": (0.1, (), ""),
             "turn": (0.4, ("engine",), ""),
             "tokens": (0.6, ("tokens",), ""),
             "groups": (0.6, ("groups",), ""),
@@ -189,19 +193,21 @@ def first_values(fleet: Fleet, load: Load, cold: Floats | float = 1.0) -> Terms:
     With P seconds for a prompt the mean of such a benchmark is P · (1 + users / 20), as a tenth of the requests wait
     for half of the users: long prompts of vLLM and TensorRT-LLM keep to this line to some 3%, given their P.
     """
-    d, apart, first = fleet.model, fleet.apart, fleet.prefilling()
-    fetched = kv_byte(d, fleet.prompt, fleet.kv_byte) / fleet.tp / np.minimum(fleet.net_byte_s, fleet.link_byte_s)
+    apart, first = fleet.apart, fleet.prefilling()
+    fetched = (
+        kv_byte(fleet.model, fleet.prompt, fleet.kv_byte) / fleet.tp / np.minimum(fleet.net_byte_s, fleet.link_byte_s)
+    )
     answer_s, step_s = fleet.output * load.tpot_s, load.step_s * accepted(fleet.drafts)
     ahead = np.where(apart > 0, fleet.concurrency / (fleet.p_workers * fleet.p_adp), load.batch)
     wave = _WAVE * cold * ahead * np.where(fleet.engine == "sglang", _SGLANG_WAVE, 1.0)
-    passes = 1 + wave * np.clip(fleet.prompt / _CHUNK, _LEAST_PASS, 1.0)
+    passes = 1 + wave * np.clip(fleet.prompt / fleet.chunk, _LEAST_PASS, 1.0)
     prompts = {name: each * _ALONE.get(name, 1.0) * (1 + wave) for name, each in prefill_terms(first).items()}
     return {
         **prompts,
         **{name: each * passes for name, each in prompt_reads(first).items()},
         "start": np.full(len(fleet), _START_S),
-        "experts": d.moe_layers * d.experts**_CROWD * _EXPERT_S * passes,
-        "launch": d.layers * _LAUNCH_S * passes,
+        **_launches(fleet, passes),
+        "held": (1 - apart) * step_s * fleet.held,
         "turn": (1 - apart) * step_s * passes,
         "tokens": (1 - apart) * load.tpot_s * accepted(fleet.drafts) * _TOKENS,
         "groups": (fleet.adp > 1) * (fleet.engine != "vllm") * step_s * _GATHER,
@@ -209,6 +215,17 @@ def first_values(fleet: Fleet, load: Load, cold: Floats | float = 1.0) -> Terms:
         "move": apart * (MOVE_S + fetched),
         "queue": apart * np.maximum(ahead * load.prompt_s - answer_s, 0.0),
         **marks(fleet),
+    }
+
+
+def _launches(fleet: Fleet, passes: Floats) -> Terms:
+    """What the host launches (n,) in so many passes of prompts; latent keys and linear mixers take more kernels."""
+    d, launched = fleet.model, passes * np.where(fleet.prompt <= fleet.captured, _REPLAYED, 1.0)
+    return {
+        "experts": d.moe_layers * d.experts**_CROWD * _EXPERT_S * launched,
+        "launch": d.layers * _LAUNCH_S * launched,
+        "latent": (d.kv_rank > 0) * d.layers * _LAUNCH_S * launched,
+        "linear": d.linear_layers * _LAUNCH_S * launched,
     }
 
 

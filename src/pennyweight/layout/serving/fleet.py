@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ENGINES = ("vllm", "sglang", "trtllm")
+CHUNK = 8192.0  # prompt tokens of a pass, as engines are shipped for devices of this size
 # Bytes of a weight or of a key: blocks of 16 (nvfp4) or 32 (mxfp4) share a byte of scale, int4 groups of 32 two.
 BYTE = {
     "fp32": 4.0,
@@ -62,7 +63,10 @@ class Serving:
 
     `prefill` is a pool of its own where prefill and decode are disaggregated. Precisions are those of `BYTE`; `gemm`
     is that of attention and dense layers, `moe` that of experts. `drafts` tokens are guessed ahead per step of
-    speculative decoding; a share `prefix_hit` of every prompt is found in the prefix cache.
+    speculative decoding; a share `prefix_hit` of every prompt is found in the prefix cache. A pass takes `chunk` tokens
+    of prompts at most, and `held` passes go by, on average, before an engine lets a prompt in: some look for new
+    requests every so many passes, or wait until enough prompts have come. Prompts of up to `captured` tokens replay a
+    recorded graph, so that the host launches little.
     """
 
     model: Dims
@@ -78,6 +82,9 @@ class Serving:
     output: float = 1024.0
     drafts: float = 0.0
     prefix_hit: float = 0.0
+    chunk: float = CHUNK
+    held: float = 0.0
+    captured: float = 0.0
 
     def __post_init__(self) -> None:
         for precision in (self.gemm, self.moe or self.gemm, self.kv):
@@ -94,6 +101,12 @@ class Serving:
             raise BadInputError(
                 f"A prefix hit of {self.prefix_hit:g} with {self.drafts:g} drafts is impossible.",
                 "give a share below one, and no fewer than zero drafts.",
+            )
+        if not (self.chunk >= 1 and min(self.held, self.captured) >= 0):
+            raise BadInputError(
+                f"Passes of {self.chunk:g} prompt tokens, recorded up to {self.captured:g}, of which {self.held:g} "
+                "go by first, cannot be.",
+                "give a chunk of one token or more, and the others of no fewer than zero.",
             )
 
 
@@ -133,6 +146,9 @@ class Fleet:
     output: Floats
     drafts: Floats
     prefix_hit: Floats
+    chunk: Floats
+    held: Floats
+    captured: Floats
     engine: NDArray[np.str_]
     gemm: NDArray[np.str_]
     moe: NDArray[np.str_]
@@ -194,6 +210,9 @@ def _numbers(case: Serving) -> dict[str, float]:
         "output": case.output,
         "drafts": case.drafts,
         "prefix_hit": case.prefix_hit,
+        "chunk": case.chunk,
+        "held": case.held,
+        "captured": case.captured,
     }
 
 

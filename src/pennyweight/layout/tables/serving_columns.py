@@ -15,6 +15,7 @@ from pennyweight.layout.serving.fleet import BYTE, Fleet, Pool, Serving, fleet_o
 from pennyweight.layout.tables.accelerators import named
 from pennyweight.layout.tables.serving_models import DIMENSIONS, dims_of, family_of
 from pennyweight.layout.tables.serving_names import drawn, engine_of, notes_on, release_of
+from pennyweight.layout.tables.serving_scripts import as_scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ def _case(row: dict[str, str]) -> tuple[Serving, str]:
         drafts=_number(row, "drafts", 0.0),
         prefix_hit=_number(row, "prefix_hit", 0.0),
     )
-    return case, lacks
+    return as_scripted(case, family_of(row["model_path"]), row["source"]), lacks
 
 
 def _users(row: dict[str, str]) -> float | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Both = tuple[Floats, Floats]
 
 DRAFTS = 2.0  # where speculative decoding is possible and not said, and is taken to be on
-_NOISE = (6.0, 2.0)  # so far whole models are off alike: the more, the less their rows move the multipliers
+_NOISE = (6.0, 1.5)  # so far whole models are off alike: the more, the less their rows move the multipliers
 _ODD = (0.15, 0.3)  # errors beyond this say that a row is odd
 _PERCENT = 0.2  # errors of first tokens beyond this share count by their size
 _BALANCE = 0.5  # how far families of many rows weigh no more than those of few

@@ -59,7 +59,7 @@ _OWN_PARTS = {
 }
 NOISE = {"tpot_s": 0.05, "ttft_s": 0.12}
 _CLIP = {"tpot_s": 0.6, "ttft_s": 1.2}  # errors beyond this say that a row is odd, not how its stack is
-_OWN_CLIP = {"tpot_s": 0.35, "ttft_s": 0.45}
+_OWN_CLIP = {"tpot_s": 0.35, "ttft_s": 0.35}
 _DRAWS = 2  # rounds in which odd rows of one's own are drawn to what the others say of them
 _SHY = {"tpot_s": 0.0, "ttft_s": 0.3}  # how far below the mean the least relative error is expected, of the variance
 _UNSURE = (0.1, 0.9)  # between these chances nobody knows whether a row drafts ahead
