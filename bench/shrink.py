@@ -112,7 +112,7 @@ def main() -> None:
     """Write the checkpoint if it is not there, let both take turns, print a table and the figures as the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="llama-3.2-1b")
-    parser.add_argument("--to", choices=("int4", "int8", "mxfp4"), default="int4")
+    parser.add_argument("--to", choices=("int3", "int4", "int8", "mxfp4"), default="int4")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--warm", action="store_true", help="leave the checkpoint in the page cache")
     parser.add_argument("--quick", action="store_true", help="the tiny shape, two repeats")

@@ -193,7 +193,14 @@ def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint: config.json and safetensors.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="The new folder to write.")] = None,
     *,
-    to: Annotated[str, typer.Option(help="Numbers of 4 or 8 bits: int4, int8 or mxfp4.")] = "int4",
+    to: Annotated[str, typer.Option(help="Numbers of 3, 4 or 8 bits: int3, int4, int8 or mxfp4.")] = "int4",
+    method: Annotated[
+        str, typer.Option(help="rtn: to nearest; hqq: scales searched; gptq, awq: so that outputs of a text stay.")
+    ] = "rtn",
+    calibrate: Annotated[
+        Path | None, typer.Option("--calibrate", metavar="TEXT", help="Plain text for gptq and awq.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="Tokens of that text to use.", min=1)] = 65_536,
     group: Annotated[
         int | None, typer.Option(help="Weights of a row that share a scale: a multiple of 32. Default: 128; mxfp4: 32.")
     ] = None,
@@ -214,9 +221,10 @@ def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
 ) -> None:
     """Round the weights of a checkpoint that may be larger than memory; vLLM and transformers load what comes out.
 
-    Tensors are read, rounded and written piece by piece. Killed at any moment, it goes on with --resume.
+    Tensors are read, rounded and written piece by piece, with a text block by block. Killed at any moment, it goes on
+    with --resume.
     """
     from pennyweight.cli.shrinking import Asked, tell_shrinking
 
-    asked = Asked(to, group, tuple(keep or ()), any_, shard, resume, force)
+    asked = Asked(to, group, tuple(keep or ()), any_, shard, resume, force, method, calibrate, tokens)
     tell_shrinking(folder, out, check, asked, json=json)

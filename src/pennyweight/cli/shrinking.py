@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say, say_json, say_table
@@ -12,7 +13,7 @@ from pennyweight.errors import BadInputError
 from pennyweight.units import parse_bytes, percent, seconds, si
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from pennyweight.engine.shrinking import Checked, Plan, Receipt
@@ -31,6 +32,9 @@ class Asked:
     shard: str
     resume: bool
     force: bool
+    method: str
+    calibrate: Path | None
+    tokens: int
 
 
 def tell_shrinking(folder: Path, out: Path | None, check: Path | None, asked: Asked, *, json: bool) -> None:
@@ -46,10 +50,11 @@ def tell_shrinking(folder: Path, out: Path | None, check: Path | None, asked: As
 
 
 def _tell_making(folder: Path, out: Path, asked: Asked, *, json: bool) -> None:
-    from pennyweight.engine.shrinking import Wish, needed_byte, plan, shrink
+    from pennyweight.engine.shrinking import Calibration, Wish, needed_byte, plan, shrink
 
     keep = tuple(word for given in asked.keep for word in given.split(",") if word)
-    wish = Wish(asked.to, asked.group, keep, asked.any_, round(parse_bytes(asked.shard)))
+    text = None if asked.calibrate is None else Calibration(asked.calibrate, asked.tokens)
+    wish = Wish(asked.to, asked.group, keep, asked.any_, round(parse_bytes(asked.shard)), asked.method, text)
     made = plan(folder, wish)
     if not json:
         _foretell(made, needed_byte(made))
@@ -75,6 +80,17 @@ def _tell(out: Path, receipt: Receipt) -> None:
     pace = si(receipt.in_byte / max(receipt.seconds, 1e-9), "B/s")
     say(f"It took {seconds(receipt.seconds)} ({pace}), {seconds(receipt.cpu_s)} of a core, {si(receipt.joule, 'J')}.")
     say(f"Held at most {si(receipt.peak_byte, 'B')} of memory.")
+    _tell_errors(receipt.errors)
+
+
+def _tell_errors(errors: Mapping[str, float]) -> None:
+    """How far outputs of layers moved, if that was measured."""
+    if not errors:
+        return
+    worst = sorted(errors.items(), key=lambda pair: -pair[1])[:_SHOWN]
+    rows = [[name, percent(error)] for name, error in worst]
+    say_table("Outputs that moved furthest, on tokens held out", ["layer", "of their length"], rows, (1,))
+    say(f"Outputs of {len(errors)} layers moved by {percent(mean(errors.values()))} of their length on average.")
 
 
 def _tell_check(folder: Path, made: Path, *, json: bool) -> None:
@@ -92,10 +108,13 @@ def _tell_check(folder: Path, made: Path, *, json: bool) -> None:
 def _tell_found(made: Path, found: Checked) -> None:
     worst = sorted(found.tensors.items(), key=lambda pair: -pair[1])[:_SHOWN]
     blocks = [[str(number), percent(error)] for number, error in found.blocks.items()]
-    say_table("How far weights were moved, by block", ["block", "of their length"], blocks, (0, 1))
-    say_table("Furthest", ["weight", "of its length"], [[name, percent(error)] for name, error in worst], (1,))
+    if found.tensors:
+        say_table("How far weights were moved, by block", ["block", "of their length"], blocks, (0, 1))
+        say_table("Furthest", ["weight", "of its length"], [[name, percent(error)] for name, error in worst], (1,))
     say(f"{made}: {found.shards} shards are what was written, {found.same} tensors are the same.")
-    say(f"All {len(found.tensors)} rounded weights together moved by {percent(found.whole)} of their length.")
+    if found.tensors:
+        say(f"All {len(found.tensors)} rounded weights together moved by {percent(found.whole)} of their length.")
+    _tell_errors(found.errors)
 
 
 @contextmanager

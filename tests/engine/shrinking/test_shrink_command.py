@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from checkpoints import write
+from llamas import TEXT, write_llama
 
 
 @pytest.fixture
@@ -79,3 +80,20 @@ def test_a_small_disk_is_a_sentence_and_leaves_nothing_that_passes_for_whole(pla
     assert code == 9
     assert "free space" in err
     assert not (place / "left").read_text()
+
+
+def test_with_a_text_errors_of_outputs_are_told_and_a_check_tells_them_again(place):
+    write_llama(place / "llama")
+    (place / "text.txt").write_text(TEXT * 3)
+    words = ("--to", "int3", "--group", "32", "--method", "gptq", "--calibrate", "text.txt", "--tokens", "1024")
+    code, out, err = call(place, "llama", *words, "-o", "out")
+    assert (code, err) == (0, "")
+    assert "Needs at most" in out
+    assert "Outputs of 14 layers moved by" in out
+    assert "Outputs of 14 layers moved by" in call(place, "llama", "--check", "out")[1]
+
+
+def test_a_method_that_needs_a_text_says_so(place):
+    code, out, err = call(place, "tiny", "--method", "awq", "-o", "out")
+    assert (code, out) == (2, "")
+    assert "--calibrate TEXT.txt" in err

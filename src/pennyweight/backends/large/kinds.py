@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pennyweight.backends.large.hqq import SearchedRounder
 from pennyweight.backends.large.microscaling import GROUP, MicroRounder, restored_micro
-from pennyweight.backends.large.rounding import Rounder, Rounding, WholeRounder, codes_of, restored_whole
+from pennyweight.backends.large.packing import unpack
+from pennyweight.backends.large.rounding import Rounder, Rounding, WholeRounder, restored_whole
 from pennyweight.errors import BadInputError, UnknownNameError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KINDS = {"int4": (4, "int"), "int8": (8, "int"), "mxfp4": (4, "mx")}
+KINDS = {"int3": (3, "int"), "int4": (4, "int"), "int8": (8, "int"), "mxfp4": (4, "mx")}
 _USUAL_GROUP = 128
 _WORD_GROUP = 32  # a group fills whole words of 32 bits, and kernels know no others
 
@@ -34,14 +36,16 @@ def rounding_for(name: str, group: int | None) -> Rounding:
     return Rounding(bits, group or _USUAL_GROUP, kind)
 
 
-def rounder_of(rounding: Rounding) -> Rounder:
-    """What rounds that way."""
-    return MicroRounder(rounding) if rounding.kind == "mx" else WholeRounder(rounding)
+def rounder_of(rounding: Rounding, method: str = "rtn") -> Rounder:
+    """What rounds that way: to nearest (rtn), or by scales that are searched (hqq)."""
+    if rounding.kind == "mx":
+        return MicroRounder(rounding)
+    return SearchedRounder(rounding) if method == "hqq" else WholeRounder(rounding)
 
 
 def restored(
     packed: NDArray[np.uint8], scales: NDArray[np.uint8], dtype: str, rounding: Rounding
 ) -> NDArray[np.float32]:
     """The weights (N) that whole groups of codes and their scales stand for, before these are rounded to `dtype`."""
-    codes = codes_of(packed, rounding.bits)
+    codes = unpack(packed, rounding.bits)
     return restored_micro(codes, scales) if rounding.kind == "mx" else restored_whole(codes, scales, dtype, rounding)

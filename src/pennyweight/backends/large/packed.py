@@ -87,4 +87,4 @@ def rounding_of(config: Mapping[str, Any]) -> Rounding | None:
         found = Rounding(weights["num_bits"], weights["group_size"], kind)
     except (KeyError, TypeError):
         return None
-    return found if described(found, said.get("ignore") or ()) == said and found.bits in {4, 8} else None
+    return found if described(found, said.get("ignore") or ()) == said and found.bits in {3, 4, 8} else None

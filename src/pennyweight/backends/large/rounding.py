@@ -1,4 +1,4 @@
-"""Rounding to nearest by groups: each group of weights becomes whole numbers of 4 or 8 bits and one scale.
+"""Rounding to nearest by groups: each group of weights becomes whole numbers of 3, 4 or 8 bits and one scale.
 
 With m the largest magnitude of a group and b bits, the scale is s = m / (2^(b-1) - 1/2), itself rounded to the type of
 the weights, and a weight w becomes q = round(w / s), clipped to [-2^(b-1), 2^(b-1) - 1] and stored as q + 2^(b-1).
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+
+from pennyweight.backends.large.packing import pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +30,7 @@ SHIFTED = np.float32(1.5 * 2**23)  # added to a small number, its last bits beco
 @final
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How to round: `bits` (4 or 8), how many neighbours in a row share a scale, and to which `kind` of numbers.
+    """How to round: `bits` (3, 4 or 8), how many neighbours in a row share a scale, and to which `kind` of numbers.
 
     The kinds: "int", whole numbers and a scale of the type of the weights; "mx", numbers of 4 bits and a power of two.
     """
@@ -95,16 +97,12 @@ class Rounder(ABC):
         for at in range(0, len(given), self._tile):
             part = given[at : at + self._tile]
             most = self._magnitudes(part, dtype)
-            inverse = self._scaled(most, dtype, scales[at // group * width : (at + len(part)) // group * width])
             as_float32(part, dtype, self._values[: len(part)])
+            inverse = self._scaled(most, dtype, scales[at // group * width : (at + len(part)) // group * width])
             rows = self._values[: len(part)].reshape(-1, group)
             np.multiply(rows, inverse[:, None], out=rows)
             codes = self._coded(self._values[: len(part)], self._codes[: len(part)])
-            room = packed[at * bits // 8 : (at + len(part)) * bits // 8]
-            if bits == 8:
-                room[:] = codes
-            else:
-                _pack_halves(codes, room)
+            pack(codes, bits, packed[at * bits // 8 : (at + len(part)) * bits // 8])
 
     def _magnitudes(self, part: NDArray[Any], dtype: str) -> NDArray[np.float32]:
         """The largest magnitude of each group."""
@@ -120,7 +118,10 @@ class Rounder(ABC):
 
     @abstractmethod
     def _scaled(self, most: NDArray[np.float32], dtype: str, kept: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Write the scales of groups with these largest magnitudes to `kept`, return the inverse of each."""
+        """Write the scales of groups with these largest magnitudes to `kept`, return the inverse of each.
+
+        The weights themselves lie in `_values`.
+        """
 
     @abstractmethod
     def _coded(self, values: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -139,11 +140,15 @@ class WholeRounder(Rounder):
         return np.divide(np.float32(1), most, out=np.zeros_like(most), where=most >= np.finfo(np.float32).tiny)
 
     def _coded(self, values: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        offset = self.rounding.offset
-        np.clip(values, np.float32(-offset), np.float32(offset - 1), out=values)
-        values += SHIFTED + np.float32(offset)
-        np.copyto(codes, values.view(np.uint32), casting="unsafe")
-        return codes
+        return whole_codes(values, codes, self.rounding.offset)
+
+
+def whole_codes(values: NDArray[np.float32], codes: NDArray[np.uint8], offset: int) -> NDArray[np.uint8]:
+    """Write the nearest whole numbers plus `offset` to `codes`; `values` are changed."""
+    np.clip(values, np.float32(-offset), np.float32(offset - 1), out=values)
+    values += SHIFTED + np.float32(offset)
+    np.copyto(codes, values.view(np.uint32), casting="unsafe")
+    return codes
 
 
 def _most_of(rows: NDArray[Any]) -> NDArray[Any]:
@@ -151,22 +156,6 @@ def _most_of(rows: NDArray[Any]) -> NDArray[Any]:
     # the maximum of many short rows takes longer than turning them and comparing whole columns
     most: NDArray[Any] = np.ascontiguousarray(rows.T).max(axis=0) if rows.shape[1] < _LONG else rows.max(axis=1)
     return most
-
-
-def _pack_halves(codes: NDArray[np.uint8], room: NDArray[np.uint8]) -> None:
-    """Two codes of 4 bits in a byte, the first in its lower half."""
-    pairs = codes.view("<u2")
-    pairs |= pairs >> np.uint16(4)
-    np.copyto(room, pairs, casting="unsafe")
-
-
-def codes_of(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """The codes in packed bytes, one in each byte."""
-    if bits == 8:
-        return packed
-    codes = np.empty(2 * len(packed), np.uint8)
-    codes[0::2], codes[1::2] = packed & 15, packed >> 4
-    return codes
 
 
 def restored_whole(

@@ -6,17 +6,18 @@ import math
 import os
 from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from pennyweight.backends.large.decoders import BEFORE
 from pennyweight.backends.large.kinds import restored
 from pennyweight.backends.large.packed import pieces, rounding_of
 from pennyweight.backends.large.rounding import FLOATS, TILE, Rounding, as_float32, bits_in
 from pennyweight.engine.shrinking.choosing import block_of
-from pennyweight.engine.shrinking.run import digests
+from pennyweight.engine.shrinking.run import written
 from pennyweight.engine.shrinking.streaming import fill
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.store.checkpoints import Checkpoint
@@ -38,7 +39,8 @@ _AGAIN = "write that folder again with --force."
 class Checked:
     """How far rounded weights are from those they were made of: |made - given| / |given|, by tensor and by block.
 
-    Lengths are Euclidean. `blocks` are those of the model; `whole` is of all rounded weights together.
+    Lengths are Euclidean. `blocks` are those of the model; `whole` is of all rounded weights together. Of awq nothing
+    is said, as its weights are of another scale. `errors` of outputs are those that were measured when it was made.
     """
 
     whole: float
@@ -46,6 +48,7 @@ class Checked:
     tensors: dict[str, float]
     shards: int
     same: int
+    errors: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -57,12 +60,12 @@ def check(folder: Path, made: Path, watch: Callable[[int], None] = lambda _: Non
 
     Raises `CorruptError` for a shard that is not what was written or a kept tensor that is not the same.
     """
-    known = digests(made)
+    noted = written(made)
     source, new = Checkpoint.at(folder), Checkpoint.at(made)
     rounding = rounding_of(new.config)
     if rounding is None:
         raise BadInputError(f"config.json of {made} does not say how its weights were rounded.", _AGAIN)
-    for name, sha in known.items():
+    for name, sha in noted.shards.items():
         if not (made / name).is_file() or digest(made / name) != sha:
             raise CorruptError(f"The shard {made / name} is not what was written.", _AGAIN)
     sums: dict[str, tuple[float, float]] = {}
@@ -71,15 +74,23 @@ def check(folder: Path, made: Path, watch: Callable[[int], None] = lambda _: Non
         reader = _Reader(stack)
         for name, tensor in source.tensors.items():
             if name in new.tensors:
-                _check_same(reader, tensor, new.tensors[name])
-                same += 1
-            else:
-                sums[name] = _apart(reader, tensor, _parts(new, tensor, rounding), rounding)
+                if noted.method != "awq" or not _is_scaled(tensor):
+                    _check_same(reader, tensor, new.tensors[name])
+                    same += 1
+            elif (parts := _parts(new, tensor, rounding)) and noted.method != "awq":
+                sums[name] = _apart(reader, tensor, parts, rounding)
             watch(tensor.byte)
-    return _summed(source, sums, len(known), same)
+    blocks, whole = _summed(source, sums)
+    tensors = {name: _relative(*each) for name, each in sums.items()}
+    return Checked(whole, blocks, tensors, len(noted.shards), same, noted.errors)
 
 
-def _summed(source: Checkpoint, sums: dict[str, tuple[float, float]], shards: int, same: int) -> Checked:
+def _is_scaled(tensor: Tensor) -> bool:
+    """Whether awq may have divided that norm."""
+    return len(tensor.shape) == 1 and tensor.name.removesuffix(".weight").endswith(BEFORE)
+
+
+def _summed(source: Checkpoint, sums: dict[str, tuple[float, float]]) -> tuple[dict[int, float], float]:
     blocks: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
     for name, each in sums.items():
         number = block_of(source, name)
@@ -87,7 +98,7 @@ def _summed(source: Checkpoint, sums: dict[str, tuple[float, float]], shards: in
             blocks[number].append(each)
     by_block = {number: _relative(*map(sum, zip(*several, strict=True))) for number, several in sorted(blocks.items())}
     whole = _relative(*map(sum, zip(*sums.values(), strict=True))) if sums else 0.0
-    return Checked(whole, by_block, {name: _relative(*each) for name, each in sums.items()}, shards, same)
+    return by_block, whole
 
 
 def _relative(apart: float, given: float) -> float:

@@ -5,47 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import starmap
 from typing import TYPE_CHECKING, Any, final
 
-from pennyweight.backends.large.kinds import rounding_for
+from pennyweight.backends.large.decoders import check_decoder
 from pennyweight.backends.large.packed import described, pieces
-from pennyweight.backends.large.rounding import TILE_BYTE
-from pennyweight.engine.shrinking.choosing import Choice, choose
+from pennyweight.engine.shrinking.choosing import Choice, block_of, choose
+from pennyweight.engine.shrinking.memory import work_byte
 from pennyweight.errors import BadInputError
 from pennyweight.store.checkpoints import Checkpoint, Entry, Outline, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pennyweight.backends.large.rounding import Rounding
-
-PIECE_BYTE = 1 << 23  # of weights that are read at a time
-WORKERS, SLOTS = 2, 6
-_SPARE_BYTE = 32 << 20  # threads, heads of shards, what the allocator keeps
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for: `to` what, weights per scale, parts of names to keep, bytes of an output shard."""
-
-    to: str = "int4"
-    group: int | None = None
-    keep: tuple[str, ...] = ()
-    any_: bool = False
-    shard_byte: int = 1_000_000_000
-
-    def __post_init__(self) -> None:
-        rounding_for(self.to, self.group)
-        if self.shard_byte <= 0:
-            raise BadInputError("A shard holds at least one byte.", "give a size such as 1GB.")
-
-    @property
-    def rounding(self) -> Rounding:
-        """How weights are rounded."""
-        return rounding_for(self.to, self.group)
+    from pennyweight.engine.shrinking.wish import Wish
 
 
 @final
@@ -60,13 +34,27 @@ class Origin:
 @final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be written: shards, where each of their tensors comes from, the new config."""
+    """What will be written: shards, where each of their tensors comes from, the new config.
+
+    With a calibration the last `pressed` shards hold one block each, in the order of the model.
+    """
 
     source: Checkpoint
     wish: Wish
     choice: Choice
     shards: tuple[Outline, ...]
     origins: dict[str, Origin]
+    pressed: int = 0
+
+    @property
+    def streamed(self) -> tuple[Outline, ...]:
+        """The shards that are made piece by piece."""
+        return self.shards[: len(self.shards) - self.pressed]
+
+    @property
+    def blocks(self) -> tuple[Outline, ...]:
+        """The shards that are made with a text, one for each block."""
+        return self.shards[len(self.shards) - self.pressed :]
 
     @property
     def byte(self) -> int:
@@ -75,10 +63,8 @@ class Plan:
 
     @property
     def work_byte(self) -> int:
-        """The most memory that the work itself holds at a time: what is read, what is made, scales of one shard."""
-        slot = PIECE_BYTE + PIECE_BYTE // 2 + PIECE_BYTE // self.wish.rounding.group
-        held = max(sum(e.byte for e in shard.entries if self.origins[e.name].part == "scale") for shard in self.shards)
-        return SLOTS * slot + WORKERS * TILE_BYTE + held + _SPARE_BYTE
+        """The most memory that the work itself holds at a time."""
+        return work_byte(self)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -92,8 +78,7 @@ class Plan:
             path.name: (facts.st_size, facts.st_mtime_ns) for path in self.source.shards for facts in [path.stat()]
         }
         heads = [(each.name, each.dtype, each.shape, each.file.name, each.start) for each in self._tensors()]
-        wish = (self.wish.to, self.wish.group, self.wish.keep, self.wish.any_, self.wish.shard_byte)
-        said = json.dumps([files, heads, wish, self.source.config], sort_keys=True)
+        said = json.dumps([files, heads, self.wish.said, self.source.config], sort_keys=True)
         return sha256(said.encode()).hexdigest()
 
     @property
@@ -113,25 +98,52 @@ def plan(folder: Path, wish: Wish) -> Plan:
     """
     source = Checkpoint.at(folder)
     choice = choose(source, wish.rounding, wish.keep, any_=wish.any_)
+    outside, blocks = _parted(source, wish, choice)
+    shards = [*_chunks(outside, wish, choice), *blocks]
     origins: dict[str, Origin] = {}
-    shards: list[list[Entry]] = [[]]
-    held = 0
-    for tensor in source.tensors.values():
-        made = _made(tensor, choice, wish.rounding)
-        size = sum(entry.byte for entry, _ in made)
-        if shards[-1] and held + size > wish.shard_byte:
-            shards.append([])
-            held = 0
-        held += size
-        for entry, part in made:
+    outlines = []
+    for number, tensors in enumerate(shards, 1):
+        made = [(tensor, each) for tensor in tensors for each in _made(tensor, choice, wish.rounding)]
+        for tensor, (entry, part) in made:
             if entry.name in origins:
                 raise BadInputError(f"Two tensors would be called {entry.name!r}.", "give the original checkpoint.")
             origins[entry.name] = Origin(part, tensor)
-            shards[-1].append(entry)
-    count = len(shards)
-    names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
-    outlines = tuple(starmap(Outline.of, zip(names, shards, strict=True)))
-    return Plan(source, wish, choice, outlines, origins)
+        name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        outlines.append(Outline.of(name, [entry for _, (entry, _) in made]))
+    return Plan(source, wish, choice, tuple(outlines), origins, len(blocks))
+
+
+def _parted(source: Checkpoint, wish: Wish, choice: Choice) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """The tensors that are streamed, and those of each block that is made with a text."""
+    if wish.calibration is None:
+        return list(source.tensors.values()), []
+    check_decoder(source.config)
+    blocks: dict[int, list[Tensor]] = {}
+    outside = []
+    for tensor in source.tensors.values():
+        number = block_of(source, tensor.name)
+        if number is None:
+            outside.append(tensor)
+        else:
+            blocks.setdefault(number, []).append(tensor)
+    for number, tensors in blocks.items():
+        if not any(tensor.name in choice.rounded for tensor in tensors):
+            raise BadInputError(f"Nothing of block {number} would be rounded.", "keep less, or leave --calibrate out.")
+    return outside, [blocks[number] for number in sorted(blocks)]
+
+
+def _chunks(tensors: Iterable[Tensor], wish: Wish, choice: Choice) -> list[list[Tensor]]:
+    """The tensors of each shard, in order, as many as it may hold."""
+    shards: list[list[Tensor]] = []
+    held = 0
+    for tensor in tensors:
+        size = sum(entry.byte for entry, _ in _made(tensor, choice, wish.rounding))
+        if not shards or held + size > wish.shard_byte:
+            shards.append([])
+            held = 0
+        held += size
+        shards[-1].append(tensor)
+    return shards
 
 
 def _made(tensor: Tensor, choice: Choice, rounding: Rounding) -> list[tuple[Entry, str]]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
+from pennyweight.backends.large.decoders import load_libraries
 from pennyweight.core import Phase
 from pennyweight.cost.meter import meter
 from pennyweight.engine.shop import Shop
+from pennyweight.engine.shrinking.memory import states_byte
+from pennyweight.engine.shrinking.states import forget
 from pennyweight.errors import BadInputError, PennyweightError, StorageError
 from pennyweight.store.checkpoints.folder import CONFIG, INDEX
 from pennyweight.store.checkpoints.journal import FACTS, JOURNAL, Journal
@@ -19,7 +22,7 @@ from pennyweight.store.records import Entry
 from pennyweight.units import si
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pennyweight.cost.meter import Measurement
@@ -35,7 +38,8 @@ class Receipt:
     """What came of it: bytes of tensors read and written, what it took, the memory promised and the memory held.
 
     `kept_shards` were finished before, by a run that was cut off. Of `rounded` weights out of `tensors`, `kept` linear
-    layers stayed as they were.
+    layers stayed as they were. `errors` say by layer how far its outputs moved, as a share of their length, on tokens
+    of the calibration that nothing was fitted to.
     """
 
     to: str
@@ -52,6 +56,8 @@ class Receipt:
     tensors: int
     rounded: int
     kept: int
+    method: str = "rtn"
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -62,6 +68,10 @@ def needed_byte(plan: Plan) -> float:
     """The most memory that this process will hold while it carries out `plan`."""
     import psutil
 
+    if plan.blocks:
+        load_libraries(str(plan.source.config["model_type"]))
+    elif plan.wish.method != "rtn":
+        load_libraries()
     return float(psutil.Process().memory_info().rss + plan.work_byte)
 
 
@@ -78,7 +88,7 @@ def shrink(
     most, window = needed_byte(plan), meter()
     try:
         with window:
-            kept = _carried_out(plan, Journal(to, plan.key, fresh=force), watch)
+            kept, errors = _carried_out(plan, Journal(to, plan.key, fresh=force), watch)
     except BaseException:
         with suppress(PennyweightError):  # what went wrong first is what is said
             _book(plan, to, window.measured)
@@ -100,6 +110,8 @@ def shrink(
         len(plan.source.tensors),
         len(plan.choice.rounded),
         len(plan.choice.kept),
+        plan.wish.method,
+        errors,
     )
 
 
@@ -125,7 +137,7 @@ def _check_room(plan: Plan, to: Path) -> None:
         around = around.absolute().parent
     there = sum((to / shard.file).stat().st_size for shard in plan.shards if (to / shard.file).is_file())
     beside = sum(path.stat().st_size for path in plan.source.beside)
-    needed, free = plan.byte + beside + _SMALL_BYTE - there, shutil.disk_usage(around).free
+    needed, free = plan.byte + states_byte(plan) + beside + _SMALL_BYTE - there, shutil.disk_usage(around).free
     if needed > free:
         raise StorageError(
             f"{to} will take {si(needed, 'B')} more, but there are {si(free, 'B')} on that disk.",
@@ -133,27 +145,35 @@ def _check_room(plan: Plan, to: Path) -> None:
         )
 
 
-def _carried_out(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> int:
+def _carried_out(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float]]:
+    """How many shards were there, and the errors of layers, if they were measured."""
     from pennyweight.engine.shrinking.streaming import stream
 
     with journal:
-        whole = {shard.file for shard in plan.shards if journal.whole(shard.file)}
-        for shard in plan.shards:
+        if journal.fresh:
+            forget(journal.folder)
+        whole = {shard.file for shard in plan.streamed if journal.whole(shard.file)}
+        for shard in plan.streamed:
             if shard.file in whole:
-                watch(
-                    sum(
-                        {
-                            plan.origins[e.name].tensor.name: plan.origins[e.name].tensor.byte for e in shard.entries
-                        }.values()
-                    )
-                )
-        stream(plan, journal, [shard for shard in plan.shards if shard.file not in whole], watch)
-        _write_rest(plan, journal.folder, journal.done)
+                watch(sum({o.name: o.byte for o in (plan.origins[e.name].tensor for e in shard.entries)}.values()))
+        stream(plan, journal, [shard for shard in plan.streamed if shard.file not in whole], watch)
+        kept, errors = _pressed(plan, journal, watch)
+        _write_rest(plan, journal, errors)
+        forget(journal.folder)
         journal.close()
-    return len(whole)
+    return len(whole) + kept, errors
 
 
-def _write_rest(plan: Plan, to: Path, shards: dict[str, str]) -> None:
+def _pressed(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float]]:
+    if not plan.blocks:
+        return 0, {}
+    from pennyweight.engine.shrinking.blocks import press_blocks
+
+    return press_blocks(plan, journal, watch)
+
+
+def _write_rest(plan: Plan, journal: Journal, errors: dict[str, float]) -> None:
+    to = journal.folder
     for path in plan.source.beside:
         real = path.resolve()
         with explained(path, "a file of the checkpoint"):
@@ -163,9 +183,11 @@ def _write_rest(plan: Plan, to: Path, shards: dict[str, str]) -> None:
         "source": plan.source.folder.resolve().name,
         "to": plan.wish.to,
         "group": plan.wish.rounding.group,
-        "shards": shards,
+        "method": plan.wish.method,
+        "shards": journal.done,
         "rounded": sorted(plan.choice.rounded),
         "kept": dict(plan.choice.kept),
+        "errors": errors,
     }
     for name, said in ((FACTS, facts), (INDEX, plan.index), (CONFIG, plan.config)):
         put(to / name, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode(), "the checkpoint")
@@ -179,7 +201,7 @@ def _book(plan: Plan, to: Path, measured: Measurement) -> None:
             f"shrink {plan.source.folder.resolve().name}",
             Phase.COMPRESS,
             measured.cost(),
-            plan_text=f"{plan.wish.to} in groups of {plan.wish.rounding.group}",
+            plan_text=f"{plan.wish.to} in groups of {plan.wish.rounding.group} by {plan.wish.method}",
             joule_basis=measured.joule_basis,
             peak_byte=measured.peak_byte,
             sheet=shop.sheet.id,
@@ -188,13 +210,26 @@ def _book(plan: Plan, to: Path, measured: Measurement) -> None:
     )
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 that each shard of a finished folder had when it was written."""
+@final
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a finished folder says of itself: the SHA-256 of each shard, the method, errors of layers if measured."""
+
+    shards: dict[str, str]
+    method: str
+    errors: dict[str, float]
+
+
+def written(folder: Path) -> Written:
+    """What was noted when a folder was finished."""
     if not (folder / FACTS).exists() or (folder / JOURNAL).exists():
         raise BadInputError(f"{folder} is no finished work of shrink.", "run shrink again with --resume.")
     with explained(folder / FACTS, "the facts"):
         body = read(folder, FACTS, _MOST_BYTE)
     try:
-        return {str(name): str(known) for name, known in json.loads(body)["shards"].items()}
+        said = json.loads(body)
+        shards = {str(name): str(known) for name, known in said["shards"].items()}
+        errors = {str(name): float(error) for name, error in said.get("errors", {}).items()}
+        return Written(shards, str(said.get("method", "rtn")), errors)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{folder / FACTS} is damaged.", "write the folder again.") from error

@@ -17,7 +17,7 @@ import numpy as np
 
 from pennyweight.backends.large.kinds import rounder_of
 from pennyweight.backends.large.rounding import FLOATS
-from pennyweight.engine.shrinking.planning import PIECE_BYTE, SLOTS, WORKERS
+from pennyweight.engine.shrinking.memory import PIECE_BYTE, SLOTS, WORKERS
 from pennyweight.errors import CorruptError
 from pennyweight.store.checkpoints import Shard
 from pennyweight.store.disk import explained
@@ -165,7 +165,7 @@ class _Line:
         if unit.origin.part == "kept":
             return raw, None
         if not hasattr(self._own, "rounder"):
-            self._own.rounder = rounder_of(rounding)
+            self._own.rounder = rounder_of(rounding, self._plan.wish.method)
         count = unit.byte // FLOATS[tensor.dtype]
         packed = slot.packed[: count * rounding.bits // 8]
         scales = slot.scales[: count // rounding.group * rounding.scale_byte(tensor.dtype)]
