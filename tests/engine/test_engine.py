@@ -70,8 +70,8 @@ def test_the_artifact_answers_its_probes_as_recorded(job, shop):
 
 def test_a_new_runtime_answers_what_the_old_one_did(job, shop):
     engine = Engine(job, shop)
-    x = job.material.splits.select.x
-    one, other = (engine.answers(engine.execute(plan), x) for plan in (Plan(job), onnx_plan(job)))
+    rows = job.material.splits.select
+    one, other = (engine.answers(engine.execute(plan), rows) for plan in (Plan(job), onnx_plan(job)))
     assert np.allclose(one, other, atol=1e-5)
 
 

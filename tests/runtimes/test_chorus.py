@@ -57,6 +57,16 @@ def test_texts_that_join_and_leave_go_on_as_if_alone(chorus, sizes):
             text.append(token)
 
 
+@pytest.mark.parametrize("bite", [1, 5, 40])
+def test_a_text_that_is_read_in_parts_is_read_as_if_at_once(chorus, bite):
+    texts = np.random.default_rng(2).integers(0, len(ALPHABET), (2, 41))
+    _, memory = chorus.prefill(list(texts[:, :1]))
+    for at in range(1, 41, bite):
+        logits, memory = chorus.read(texts[:, at : at + bite], memory)
+    for told, text in zip(logits, texts, strict=True):
+        np.testing.assert_allclose(told, alone(text), atol=2e-4)
+
+
 def test_a_text_may_be_as_long_as_the_context_and_no_longer(chorus):
     text = np.random.default_rng(2).integers(0, len(ALPHABET), CONTEXT)
     logits, memory = chorus.prefill([text[:-1]])

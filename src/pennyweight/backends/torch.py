@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 _BATCH = 1024
 
 
+@runtime_checkable
+class Portable(Protocol):
+    """A module that transformers has too, its weights by the same names."""
+
+    def transformers_config(self) -> dict[str, Any]:
+        """What config.json says of it there."""
+
+
 @dataclass(frozen=True)
 class TorchMaterial:
     """What this backend opens: a factory of fresh models and the disjoint splits (`train`, `select`, `certify`).
 
     `dtype` is the type of one input, "float32", or "int64" for tokens; `alphabet` the character of each token, "" where
-    tokens are none.
+    tokens are none; `tokenizer` the text of a tokenizer.json, "" without one.
     """
 
     make_model: Callable[[], nn.Module]
     splits: Any
     dtype: str = "float32"
     alphabet: str = ""
+    tokenizer: str = ""
 
 
 @final
@@ -121,8 +130,11 @@ def _facts(work: Work) -> tuple[tuple[str, Any], ...]:
         "outputs": "values" if work.spec.data.task is Task.REGRESS else "logits",
         "task": work.spec.data.task.value,
     }
-    if isinstance(work.material, TorchMaterial) and work.material.alphabet:
-        facts["alphabet"] = work.material.alphabet
+    if isinstance(work.material, TorchMaterial):
+        read = {"alphabet": work.material.alphabet, "tokenizer": work.material.tokenizer}
+        facts |= {name: value for name, value in read.items() if value}
+    if isinstance(work.model, Portable):
+        facts["transformers"] = work.model.transformers_config()
     return tuple(facts.items())
 
 

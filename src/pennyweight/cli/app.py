@@ -10,8 +10,10 @@ import typer
 
 from pennyweight.cli import (
     checking,
+    comparing,
     devices,
     ending,
+    handing,
     large,
     letting,
     looking,
@@ -83,6 +85,9 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
     recipes: Annotated[list[Path], typer.Argument(help="Python files with a function job(data=None) -> Job.")],
     *,
     data: Data = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--with", help="An option of the recipe, such as size=30m; may be repeated.")
+    ] = None,
     give_up: Annotated[
         str | None, typer.Option("--give-up", help="How much quality may be lost against the control, such as 0.3%.")
     ] = None,
@@ -135,6 +140,7 @@ def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is 
         dry_run,
         fresh,
         objective,
+        tuple(options or ()),
     )
     run_all(recipes, wish, Outputs(report, out, picture), json=json)
 
@@ -238,7 +244,9 @@ def ledger(
 
 app.add_typer(devices.app)
 app.add_typer(large.app)
+app.add_typer(handing.app)
 app.add_typer(checking.app)
+app.add_typer(comparing.app)
 app.add_typer(packing.app)
 app.add_typer(measured.app)
 app.add_typer(training.app)

@@ -38,6 +38,7 @@ class Wish:
     dry_run: bool
     fresh: bool
     objective: str
+    options: tuple[str, ...] = ()
 
     def apply(self, job: Job) -> Job:
         """The recipe's job with the floor, the demand and the limits that were typed."""
@@ -74,9 +75,11 @@ class Wish:
 def run_all(recipes: list[Path], wish: Wish, outputs: Outputs, *, json: bool) -> None:
     """Optimise every recipe; print the fronts, write the report and the winners. Ctrl-C ends it all."""
     from pennyweight.jobs import load_recipe
+    from pennyweight.jobs.recipe import options_of
     from pennyweight.report.facts import front_facts
 
-    jobs = [wish.apply(load_recipe(recipe, wish.data)) for recipe in recipes]
+    options = options_of(wish.options)
+    jobs = [wish.apply(load_recipe(recipe, wish.data, **options)) for recipe in recipes]
     outputs.check(jobs)
     fronts = _search_all(jobs, wish)
     if not json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pennyweight.catalog import load_prices
 from pennyweight.cli.screen import say, say_json, say_table
 from pennyweight.serve.money.tariffs import ensure
-from pennyweight.serve.versions.registering import register, who
+from pennyweight.serve.versions.checkpoints import Way
+from pennyweight.serve.versions.registering import kept, who
 from pennyweight.store.team import registry
 from pennyweight.store.team.opened import opened, reading
 from pennyweight.store.team.registry import Move
@@ -20,15 +22,33 @@ if TYPE_CHECKING:
     from pennyweight.store.team.registry import Event, Version
 
 
-def tell_added(folder: Path, name: str, url: str, store: str, *, json: bool) -> None:
-    """Register an artifact, and let its requests cost what they take if they have no price."""
-    with opened(store) as engine, engine.begin() as link:
-        added = register(link, folder, name, url)
-        ensure(link, name, load_prices())
+@dataclass(frozen=True)
+class Added:
+    """What to register: a folder, under a name; kept at a URL, run in a way, where these are given."""
+
+    folder: Path
+    name: str
+    url: str = ""
+    runtime: str = ""
+    precision: str = ""
+
+
+def tell_added(asked: Added, store: str, *, json: bool) -> None:
+    """Register an artifact, and say so."""
+    added = add(asked, store)
     if json:
         say_json(_facts(added, ()))
     else:
         say(f"{added} is {added.digest[:12]}. Promote it: pennyweight registry promote {added}")
+
+
+def add(asked: Added, store: str) -> Version:
+    """Register an artifact, and let its requests cost what they take if they have no price."""
+    found = kept(asked.folder, asked.name, asked.url, Way(asked.runtime, asked.precision))  # minutes, without the store
+    with opened(store) as engine, engine.begin() as link:
+        added = registry.add(link, found)
+        ensure(link, asked.name, load_prices())
+    return added
 
 
 def tell_promoted(asked: str, alias: str, why: str, store: str, *, json: bool) -> None:

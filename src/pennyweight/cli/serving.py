@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say
 from pennyweight.units import parse_seconds, parse_share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pennyweight.serve.place import Place, Watch
 
 
@@ -23,6 +27,18 @@ def tell_serving(place: Place, workers: int) -> None:
     code = serve_many(place, workers, say_now)
     if code:
         sys.exit(code)
+
+
+def named(models: Sequence[str], store: str) -> tuple[str, ...]:
+    """Models as the registry knows them; a folder, which has a slash in it, is registered under its own name first."""
+    return tuple(_registered(Path(each), store) if "/" in each else each for each in models)
+
+
+def _registered(folder: Path, store: str) -> str:
+    from pennyweight.cli.registering import Added, add
+
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.removesuffix(".pw").lower()).strip("-._")[:64]
+    return str(add(Added(folder, name or "model"), store))
 
 
 def watching(every: str, keep: str, *, on: bool) -> Watch:

@@ -26,21 +26,28 @@ Why = Annotated[str, typer.Option(help="Why; it is kept in the history.")]
 
 
 @registry.command("add")
-def registry_add(
+def registry_add(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
     artifact: Artifact,
     name: Annotated[str, typer.Option("--name", help="The model's name.")],
     *,
     artifacts: Annotated[str, typer.Option(help="Keep it at this URL (fsspec) instead of at home.")] = "",
+    runtime: Annotated[
+        str, typer.Option(help="Of a checkpoint: openvino or torch. Default: openvino where it can.")
+    ] = "",
+    precision: Annotated[
+        str, typer.Option(help="Of a checkpoint: float32, bfloat16, or int8 in openvino. Default: float32 if it fits.")
+    ] = "",
     store: Store = "",
     json: Json = False,
 ) -> None:
     """Keep an artifact as the next version of a model; the same content keeps the number that it has.
 
-    A folder that MLflow has written is taken too, if it holds an ONNX model.
+    A folder that MLflow has written is taken too, if it holds an ONNX model, and a language model's checkpoint as
+    Hugging Face has them (safetensors, config.json, tokenizer.json).
     """
-    from pennyweight.cli.registering import tell_added
+    from pennyweight.cli.registering import Added, tell_added
 
-    tell_added(artifact, name, artifacts, store, json=json)
+    tell_added(Added(artifact, name, artifacts, runtime, precision), store, json=json)
 
 
 @registry.command("promote")
@@ -179,17 +186,21 @@ def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how
 ) -> None:
     """Answer requests for models of the registry, by the Open Inference Protocol, until a signal says stop.
 
+    A folder, as ./winner.pw or out/, is registered first, under its own name.
+
     Language models that keep how they read text are also asked by OpenAI's protocol, at /v1.
 
     Every request is recorded before it is answered, and no budget is overspent. Without any key only this machine may
     ask, as the tenant "local". What an alias stands for is followed within a second, without dropping a request.
     """
-    from pennyweight.cli.serving import watching
+    from pennyweight.cli.serving import named, watching
     from pennyweight.serve.place import Place
 
     seen = watching(watch_every, keep_answers, on=watch)
     hosts = tuple(name or ())
-    place = Place(tuple(models), host, port, store, hosts, uncertified=uncertified, watch=seen, api=api, otel=otel)
+    place = Place(
+        named(models, store), host, port, store, hosts, uncertified=uncertified, watch=seen, api=api, otel=otel
+    )
     if emit:
         from pennyweight.cli.emitting import Order, tell_emitted
 

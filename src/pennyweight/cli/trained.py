@@ -38,12 +38,14 @@ class Order:
     out: Path
     report: Path | None
     cure: bool = False
+    options: tuple[str, ...] = ()
 
     def job(self) -> Job:
         """The recipe's job with what was typed."""
         from pennyweight.jobs import load_recipe
+        from pennyweight.jobs.recipe import options_of
 
-        job = load_recipe(self.recipe, self.data)
+        job = load_recipe(self.recipe, self.data, **options_of(self.options))
         train = job.spec.train
         train = replace(
             train,
@@ -115,6 +117,7 @@ def _together(folder: Any, order: Order) -> Outcome:
     from pennyweight.train.distributed.launch import launch
 
     words = ["train", str(order.recipe), *(["--data", str(order.data)] if order.data else [])]
+    words += [word for option in order.options for word in ("--with", option)]
     words += ["--resume", folder.name, "--prices", order.prices, "--out", str(order.out)]
     program = "from pennyweight.cli import main; main()"
     launch([sys.executable, "-c", program, *words], folder.asked.settings.team.workers, folder.path / "logs")

@@ -15,6 +15,9 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     recipe: Annotated[Path, typer.Argument(help="A Python file with a function job(data=None) that returns a Job.")],
     *,
     data: Annotated[Path | None, typer.Option("--data", help="Folder or file the recipe reads its data from.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--with", help="An option of the recipe, such as size=30m; may be repeated.")
+    ] = None,
     floor: Annotated[
         str | None, typer.Option(help="Stop as soon as this is surely reached, such as accuracy=98.5%.")
     ] = None,
@@ -95,6 +98,7 @@ def train(  # ruff: ignore[too-many-arguments] - one parameter per option is how
         out,
         report,
         cure=cure,
+        options=tuple(options or ()),
     )
     if clients is None:
         carry_out(order, json=json)

@@ -10,9 +10,10 @@ from pennyweight.core import Basis, Bill, Cost, Phase, Plan, Run, Task
 from pennyweight.cost.count import data_byte, disk_byte
 from pennyweight.cost.meter import meter
 from pennyweight.cost.price import price
-from pennyweight.engine.answers import answer, open_session, with_probes
+from pennyweight.engine.answers import judged, open_session, with_probes
 from pennyweight.engine.making import Maker
 from pennyweight.engine.shop import observed
+from pennyweight.engine.together import with_memory
 from pennyweight.engine.weighing import Scale, Weight, kept_calls, one_call, weigh_control
 from pennyweight.runtimes.kept import served
 from pennyweight.store.codec import plain
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pennyweight.core import Artifact, Job, Score, ServeSpec, Session, Work
     from pennyweight.cost.meter import Measurement
+    from pennyweight.data.splits import Arrays
     from pennyweight.engine.shop import Shop
 
 _WEIGH_S = 5.0  # exporting, a race of some rounds, and answering the select split
@@ -84,13 +86,16 @@ class Engine:
         """The finished model of a run."""
         return self.shop.artifacts.get(run.artifact)
 
-    def answers(self, run: Run, x: NDArray[Any]) -> NDArray[Any]:
-        """What a run's model answers to rows `x`, in the runtime it was weighed in; the time goes on the ledger."""
+    def answers(self, run: Run, rows: Arrays) -> NDArray[Any]:
+        """What a run's model answers to `rows` as the floor's metric takes it, in the runtime it was weighed in.
+
+        The time goes on the ledger.
+        """
         artifact = self.artifact(run)
         with meter() as window:
-            y = answer(open_session(artifact), artifact, x)
+            told = judged(open_session(artifact), artifact, rows.x, rows.y, self.job.floor.metric)
         self._note(Phase.FIND, "answer", window.measured)
-        return y
+        return told
 
     def _recall(self, plan: Plan) -> RunRecord | None:
         record = self.shop.ledger.find(self.job.fingerprint, plan.key) if self.shop.recall else None
@@ -107,8 +112,10 @@ class Engine:
         with meter() as window:
             session, artifact = self._load(work)
             weight = self._weigh(plan, session, artifact, work.spec.serve)
-            y = answer(session, artifact, self._rows())
+            rows = self.job.material.splits.select
+            y = judged(session, artifact, rows.x, rows.y, self.job.floor.metric)
             artifact = with_probes(artifact, session, self._rows(), job=self.job.name, plan=str(plan))
+            artifact = with_memory(artifact, work, session) if plan.fidelity >= 1 else artifact
             digest = self.shop.artifacts.put(artifact)
         self._note(Phase.FIND, "weigh", window.measured)
         return RunRecord(

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.core import Run
+    from pennyweight.data.splits import Arrays
     from pennyweight.engine.engine import Engine
 
 
@@ -47,14 +48,14 @@ class Evidence:
 
     def seen(self, run: Run) -> NDArray[Any]:
         """What the run answers on the select split."""
-        return self._answer("select", run, self._select.x)
+        return self._answer("select", run, self._select)
 
     def fresh(self, run: Run) -> NDArray[Any]:
         """What the run answers on the certify split."""
-        return self._answer("certify", run, self._certify.x)
+        return self._answer("certify", run, self._certify)
 
-    def _answer(self, split: str, run: Run, x: NDArray[Any]) -> NDArray[Any]:
+    def _answer(self, split: str, run: Run, rows: Arrays) -> NDArray[Any]:
         key = (split, run.artifact)
         if key not in self._known:
-            self._known[key] = self._engine.answers(run, x)
+            self._known[key] = self._engine.answers(run, rows)
         return self._known[key]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pennyweight.cost.meter import Measurement
     from pennyweight.data.splits import Arrays
 
-_SEQUENCES = 64  # answered at a time: their logits hold a number per token and word of the vocabulary
+_SEQUENCES = 64  # the most that are answered at a time, and the most logits: one per token and word of the vocabulary
+_LOGITS = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def _score(job: Job, train: Arrays, test: Arrays, seed: int) -> Score:
 def metric_answers(backend: Backend, work: Work, test: Arrays) -> NDArray[Any]:
     """Probabilities of classes, values, or the log-likelihood of each token, as metrics take them."""
     if work.spec.data.task is Task.LANGUAGE:
-        parts = [slice(at, at + _SEQUENCES) for at in range(0, len(test), _SEQUENCES)]
+        each = test.x.shape[1] * max(1, work.spec.data.classes)
+        count = min(_SEQUENCES, max(1, _LOGITS // each))
+        parts = [slice(at, at + count) for at in range(0, len(test), count)]
         return np.concatenate([log_likelihood(test.y[part], backend.predict(work, test.x[part])) for part in parts])
     raw = backend.predict(work, test.x)
     logits = work.spec.data.task is Task.CLASSIFY and work.spec.form is Form.MODULE

@@ -9,7 +9,7 @@ import numpy as np
 from pennyweight.core import Task
 from pennyweight.data.copies import row_names, shared
 from pennyweight.data.splits import check_finite
-from pennyweight.errors import BadInputError, UnknownNameError
+from pennyweight.errors import BadInputError, MissingExtraError, UnknownNameError
 from pennyweight.jobs.power import enough, independent, least_examples
 
 if TYPE_CHECKING:
@@ -134,3 +134,23 @@ def checked_alphabet(alphabet: str, task: Task, classes: int) -> str:
             "give one character for each token, in their order.",
         )
     return alphabet
+
+
+def checked_tokenizer(tokenizer: str, task: Task, classes: int) -> str:
+    """The text of a tokenizer.json; raises `BadInputError` if it is none, or has other tokens than the model."""
+    if not tokenizer:
+        return ""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise MissingExtraError.of("tokenizers", "llm") from None
+    try:
+        size = Tokenizer.from_str(tokenizer).get_vocab_size()
+    except Exception as error:  # the library has no error of its own
+        raise BadInputError(f"The tokenizer cannot be read: {error}.", "give the text of a tokenizer.json.") from error
+    if task is not Task.LANGUAGE or size != classes:
+        raise BadInputError(
+            f"The tokenizer has {size} tokens, and the model answers for {classes}.",
+            "give the tokenizer that the data was encoded with.",
+        )
+    return tokenizer

@@ -16,6 +16,7 @@ from pennyweight.jobs.checks import (
     check_power,
     check_splits,
     checked_alphabet,
+    checked_tokenizer,
     task_of,
     typed,
 )
@@ -35,7 +36,8 @@ class Asked(TypedDict, total=False):
     `train`: how it is trained. `demand`: how often it will be used. `limits`: what the search may spend. `task`: what
     it answers with (otherwise told from metric and labels). `shares`, `groups`, `stratify`, `seed`: how undivided data
     is dealt. `weighted`: whether every class weighs the same in training, however rare. `alphabet`: the character of
-    each token, in order, so that the finished model can read and write text.
+    each token, in order, so that the finished model can read and write text. `tokenizer`: the same for tokens that are
+    more than characters, as the text of a tokenizer.json.
     """
 
     train: TrainSpec
@@ -48,6 +50,7 @@ class Asked(TypedDict, total=False):
     seed: int
     weighted: bool
     alphabet: str
+    tokenizer: str
 
 
 def torch_job(
@@ -76,6 +79,7 @@ def torch_job(
         check_classes(splits, classes, padded=task is Task.LANGUAGE)
     check_power(floor, splits.certify)
     alphabet = checked_alphabet(asked.get("alphabet", ""), task, classes)
+    tokenizer = checked_tokenizer(asked.get("tokenizer", ""), task, classes)
     dtype = str(splits.train.x.dtype)
     spec = Spec(
         Form.MODULE,
@@ -87,7 +91,8 @@ def torch_job(
     origin = getattr(make_model, "__qualname__", type(make_model).__qualname__)
     content = fingerprint(splits, model=[origin, *described(model), repr(spec.train), floor.metric])
     content = extended(content, weights_of(model)) if spec.train.pretrained else content
-    job = _job((name, spec, floor), asked, "torch", content, TorchMaterial(make_model, splits, dtype, alphabet))
+    material = TorchMaterial(make_model, splits, dtype, alphabet, tokenizer)
+    job = _job((name, spec, floor), asked, "torch", content, material)
     return with_heirs(job, asked.get("seed", 0))
 
 

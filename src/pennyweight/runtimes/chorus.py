@@ -28,16 +28,22 @@ if TYPE_CHECKING:
 RAGGED_FILE = "ragged.onnx"
 _PADDED, _FEW = 1.25, 8  # prompts that are so many times and so many tokens longer are still read together
 _LOOSE = 4  # times what is needed, that memory may be
-_LONG = ("The model cannot go on with these texts.", "give tokens it knows, and texts no longer than its context.")
+TOO_LONG = ("The model cannot go on with these texts.", "give tokens it knows, and texts no longer than its context.")
 
 Next = tuple["NDArray[np.float32]", Any]
 """Logits (B, V) of what follows each of B texts, and the memory of all of them, which is never changed."""
 
 
 class Chorus(ABC):
-    """A language model that reads texts and continues them; `context` is the longest text that it can hold."""
+    """A language model that reads texts and continues them; `context` is the longest text that it can hold.
+
+    `room` is how many tokens all texts together may hold, 0 for any number; `bites` says that reading a text in
+    several parts takes about as long as reading it at once.
+    """
 
     context: int
+    room: int = 0
+    bites: bool = False
 
     @abstractmethod
     def prefill(self, prompts: Sequence[NDArray[np.int64]]) -> Next:
@@ -46,6 +52,13 @@ class Chorus(ABC):
     @abstractmethod
     def step(self, tokens: NDArray[np.int64], memory: Any) -> Next:
         """Read one more token (B,) of each text; none may become longer than `context`."""
+
+    def read(self, tokens: NDArray[np.int64], memory: Any) -> Next:
+        """Read some more tokens (B, T), T at least 1, of each text; none may become longer than `context`."""
+        told = self.step(tokens[:, 0], memory)
+        for column in tokens.T[1:]:
+            told = self.step(column, told[1])
+        return told
 
     @abstractmethod
     def gather(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
@@ -69,6 +82,8 @@ class _Held:
 class OnnxChorus(Chorus):
     """ONNX Runtime with keys and values kept; shorter texts are padded on the left, so that all grow at one end."""
 
+    bites = True
+
     def __init__(self, body: bytes, context: int, threads: int = 1) -> None:
         self.context = context
         self._session = open_graph(body, threads)
@@ -81,7 +96,7 @@ class OnnxChorus(Chorus):
 
     def prefill(self, prompts: Sequence[NDArray[np.int64]]) -> Next:
         """As promised; those of about one length are read together, for padding costs as much as text."""
-        groups = _alike(prompts)
+        groups = alike(prompts)
         if len(groups) == 1:
             return self._read_all(prompts)
         found = [(group, *self._read_all([prompts[row] for row in group])) for group in groups]
@@ -94,6 +109,10 @@ class OnnxChorus(Chorus):
     def step(self, tokens: NDArray[np.int64], memory: _Held) -> Next:
         """As promised."""
         return self._read(tokens[:, None], memory)
+
+    def read(self, tokens: NDArray[np.int64], memory: _Held) -> Next:
+        """As promised."""
+        return self._read(tokens, memory)
 
     def gather(self, parts: Sequence[tuple[_Held, Sequence[int]]]) -> _Held:
         """As promised; what only pads is cut away."""
@@ -139,7 +158,7 @@ class OnnxChorus(Chorus):
         try:
             logits, *grown = self._run(feed, self._outputs, None)
         except Exception as error:  # the library has no common error of its own
-            raise BadInputError(*_LONG) from error
+            raise BadInputError(*TOO_LONG) from error
         answer: NDArray[np.float32] = logits.numpy()[:, -1]
         return answer, _Held(grown, held.pads, held.long + tokens.shape[1])
 
@@ -154,7 +173,7 @@ class Rereading(Chorus):
     def prefill(self, prompts: Sequence[NDArray[np.int64]]) -> Next:
         """As promised."""
         if max(map(len, prompts)) > self.context:
-            raise BadInputError(*_LONG)
+            raise BadInputError(*TOO_LONG)
         tokens = np.zeros((len(prompts), self.context), np.int64)
         for row, prompt in zip(tokens, prompts, strict=True):
             row[: len(prompt)] = prompt
@@ -184,7 +203,7 @@ def open_chorus(artifact: Artifact, serve: ServeSpec, session: Session) -> Choru
     return OnnxChorus(admit(artifact, RAGGED_FILE, inputs=None), context, serve.threads)
 
 
-def _alike(prompts: Sequence[NDArray[np.int64]]) -> list[list[int]]:
+def alike(prompts: Sequence[NDArray[np.int64]]) -> list[list[int]]:
     """The places of prompts, those together of which the longest is at most a little longer than the shortest."""
     found: list[list[int]] = []
     for row in sorted(range(len(prompts)), key=lambda row: len(prompts[row])):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ALPHABET = "alphabet"
 """The fact of an artifact that holds its characters, in the order of their tokens."""
+TOKENIZER = "tokenizer"
+"""The fact of an artifact that holds the text of a tokenizer.json."""
 
 
 class Pieces(Protocol):
@@ -47,11 +49,11 @@ class Tokenizer(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
 
-    def pieces(self) -> Pieces:
-        """Decode token by token."""
+    def pieces(self, before: Sequence[int] = ()) -> Pieces:
+        """Decode token by token what goes on after the tokens `before`."""
 
-    def chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        """The text to continue after messages (role, content)."""
+    def chat(self, messages: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+        """Tokens (T,) of what to continue after messages (role, content); raises `BadInputError` as `encode` does."""
 
 
 @final
@@ -88,13 +90,14 @@ class Characters:
         """As promised."""
         return "".join(self.alphabet[token] for token in tokens)
 
-    def pieces(self) -> Pieces:
+    def pieces(self, before: Sequence[int] = ()) -> Pieces:
         """As promised."""
+        del before
         return _Each(self.alphabet)
 
-    def chat(self, messages: Sequence[tuple[str, str]]) -> str:
+    def chat(self, messages: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
         """As promised."""
-        return "\n".join(content for _, content in messages)
+        return self.encode("\n".join(content for _, content in messages))
 
 
 @final
@@ -113,5 +116,11 @@ class _Each:
 
 def tokenizer_of(artifact: Artifact) -> Tokenizer | None:
     """What an artifact's model reads text with; None if it reads none, or nobody kept how."""
-    found = artifact.facts.get(ALPHABET)
+    facts = artifact.facts
+    found = facts.get(TOKENIZER)
+    if isinstance(found, str) and found:
+        from pennyweight.runtimes.hf.carried import carried_tokenizer
+
+        return carried_tokenizer(found)
+    found = facts.get(ALPHABET)
     return Characters(found) if isinstance(found, str) and found else None

@@ -32,6 +32,22 @@ def decode(artifact: Artifact) -> fx.GraphModule:
     Raises `CorruptError` for a file that is no such graph, or that names an operator which is not allowed.
     """
     import torch
+
+    body, tensors = _stored(artifact)
+    root = torch.nn.Module()
+    graph = _Decoder(root, tensors).build(body)
+    return torch.fx.GraphModule(root, graph, class_name="StoredGraph").eval()
+
+
+def stored_tensors(artifact: Artifact) -> dict[str, Tensor]:
+    """The tensors that `artifact` (format "torch") holds by their names in the module it was made of.
+
+    Raises `CorruptError` for a file that is no such graph.
+    """
+    return _stored(artifact)[1]
+
+
+def _stored(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -42,11 +58,7 @@ def decode(artifact: Artifact) -> fx.GraphModule:
         raise _corrupt(f"cannot be read ({type(error).__name__})") from error
     if not isinstance(body, dict) or body.get("schema") not in (GRAPH_SCHEMA, PACKED_SCHEMA):  # ruff: ignore[literal-membership] - it may be a list
         raise _corrupt(f"is not of schema {GRAPH_SCHEMA} or {PACKED_SCHEMA}")
-    if body["schema"] == PACKED_SCHEMA:
-        tensors = unpack(tensors, body.get("packed"))
-    root = torch.nn.Module()
-    graph = _Decoder(root, tensors).build(body)
-    return torch.fx.GraphModule(root, graph, class_name="StoredGraph").eval()
+    return body, unpack(tensors, body.get("packed")) if body["schema"] == PACKED_SCHEMA else tensors
 
 
 class _Decoder:
