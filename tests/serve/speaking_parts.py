@@ -1,7 +1,10 @@
 """A tiny character model trained by nobody, as an artifact that continues texts, and a real server of it."""
 
 import contextlib
+import copy
 import importlib.util
+import re
+import signal
 import socket
 import sys
 import threading
@@ -45,10 +48,10 @@ def recipe():
 
 
 @cache
-def network(layers=2, width=32):
+def network(layers=2, width=32, seed=3):
     """Weights so large that what follows is seldom close to a tie."""
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(3)
+        torch.manual_seed(seed)
         model = recipe().CharGPT(recipe().Shape(len(ALPHABET), layers, 2, width, CONTEXT)).eval()
         for weight in model.parameters():
             if weight.dim() == 2:
@@ -57,10 +60,13 @@ def network(layers=2, width=32):
 
 
 @cache
-def artifact(*, together=True, alphabet=ALPHABET, layers=2, width=32):
-    """The network as it is kept, with or without the graph that remembers."""
-    model = network(layers, width)
-    x = np.random.default_rng(0).integers(0, len(ALPHABET), (4, CONTEXT))
+def artifact(*, together=True, alphabet=ALPHABET, layers=2, width=32, seed=3, mad=False):
+    """The network as it is kept, with or without the graph that remembers; if `mad`, it goes mad at an "é"."""
+    model = network(layers, width, seed)
+    if mad:
+        model = copy.deepcopy(model)
+        model.tokens.weight.data[-1] = torch.nan
+    x = np.random.default_rng(0).integers(0, len(ALPHABET) - mad, (4, CONTEXT))
     files = [("model.onnx", to_onnx(model, x[:2]))]
     files += [("ragged.onnx", to_cached_onnx(model, ragged=True))] if together else []
     serve = {"runtime": "onnxruntime", "batch": 1, "threads": 1, "precision": "float32"}
@@ -77,21 +83,21 @@ def artifact(*, together=True, alphabet=ALPHABET, layers=2, width=32):
     return with_probes(made, open_session(made), x)
 
 
-def likeliest(prompt, count):
+@cache
+def likeliest(prompt, count, seed=3):
     """What the network itself says follows, the whole text read again for every character."""
     tokens = [ALPHABET.index(each) for each in prompt]
     with torch.inference_mode():
         for _ in range(count):
-            tokens.append(int(network()(torch.tensor([tokens]))[0, -1].argmax()))
+            tokens.append(int(network(seed=seed)(torch.tensor([tokens]))[0, -1].argmax()))
     return "".join(ALPHABET[each] for each in tokens[len(prompt) :])
 
 
-def filled(store, place, *, limit_nusd=None, made=None, rate_s=0):
+def filled(store, place, *, limit_nusd=None, made=None, rate_s=0, version=None):
     """A store with the model in production, and two keys of a tenant: a caller's and an admin's."""
     with opened(str(store)) as engine, engine.begin() as link:
         artifacts = ArtifactStore(place / "artifacts")
-        version = Version("gpt", 0, artifacts.put(made or artifact()), str(artifacts.root))
-        registry.add(link, version)
+        registry.add(link, version or Version("gpt", 0, artifacts.put(made or artifact()), str(artifacts.root)))
         registry.promote(link, "gpt@1", "production", Move("ann"))
         set_price(link, PRICE)
         add_tenant(link, Tenant("acme", "group", rate_s=rate_s))
@@ -133,14 +139,47 @@ def speaking(store, place, **more):
         assert not thread.is_alive()
 
 
+def added(store, place, made):
+    """Add another version of the model; its number."""
+    with opened(str(store)) as engine, engine.begin() as link:
+        artifacts = ArtifactStore(place / "artifacts")
+        return registry.add(link, Version("gpt", 0, artifacts.put(made), str(artifacts.root))).number
+
+
+@contextlib.contextmanager
+def process(place, *words, **more):
+    """The same in a process of its own, started as a person does; it must end well."""
+    from processes import start
+
+    store = place / "team.db"
+    key, admin = filled(store, place, **more)
+    running = start(place, "serve", "gpt", "--port", "0", "--store", store, *words)
+    said = running.stdout.readline()
+    found = re.fullmatch(r"gpt@\d+ at (http://127\.0\.0\.1:\d+)(?: \(\d+ processes\))?\n", said)
+    assert found, (said, *running.communicate(timeout=60))
+    here = SimpleNamespace(address=found[1], key=key, admin=admin, store=str(store), process=running)
+    try:
+        yield here
+    finally:
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, ""), out
+
+
 class Slow:
     """The same model, each step some milliseconds later: long enough to hang up, to be late, to be many."""
 
     def __init__(self, chorus, step_s):
         self._chorus, self._step_s, self.context, self.batches = chorus, step_s, chorus.context, []
+        self.room, self.bites, self.reads = chorus.room, chorus.bites, []
 
     def prefill(self, prompts):
+        self.reads.append(sum(map(len, prompts)))
         return self._chorus.prefill(prompts)
+
+    def read(self, tokens, memory):
+        self.reads.append(tokens.size)
+        return self._chorus.read(tokens, memory)
 
     def step(self, tokens, memory):
         time.sleep(self._step_s)

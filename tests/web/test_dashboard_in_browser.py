@@ -114,7 +114,7 @@ def until(page, told, wanted=True):
 def test_live_numbers_arrive_and_charts_are_drawn(visit):
     page = visit("/live")
     page.wait_for_selector("[data-heard]")
-    until(page, CHARTS, 3)
+    until(page, CHARTS, 4)
     first = page.get_attribute("[data-stream]", "data-heard")
     until(page, f"document.querySelector('[data-stream]').dataset.heard !== '{first}'")
     assert page.inner_text("[data-live=errors_hour]") == "7"
@@ -180,6 +180,6 @@ def test_the_pictures_of_the_documentation_show_it_as_it_is(fresh, visit, tmp_pa
     path, size, scheme = PICTURES[name]
     picture = Path(os.environ.get("PENNYWEIGHT_PICTURES", tmp_path)) / f"dashboard-{name}.png"
     page = visit(path, size, scheme, fresh)
-    until(page, CHARTS, 3 if path == "/live" else 0)
+    until(page, CHARTS, 4 if path == "/live" else 0)
     page.screenshot(path=picture, full_page=path != "/")
     assert picture.stat().st_size > 10_000

@@ -130,6 +130,7 @@ def test_live_numbers_are_those_of_the_usage_table(tmp_path):
     told = reply.json()
     assert round(sum(each["requests_s"] for each in told["steps"]) * told["step_s"]) == 600
     assert round(sum(each["errors_s"] for each in told["steps"]) * told["step_s"]) == 7
+    assert round(sum(each["made_s"] for each in told["steps"]) * told["step_s"]) == 600
     assert max(each["slowest_s"] for each in told["steps"]) == pytest.approx(0.0006)
     usd = sum(each["usd_hour"] for each in told["steps"]) * told["step_s"] / 3600
     assert usd == pytest.approx(sum(3_000 + number for number in range(600)) / S)

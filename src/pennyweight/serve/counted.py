@@ -29,17 +29,23 @@ class Paid:
 @final
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Batches of one version by size, the rows of all of them, the rows that wait, and how many processes serve it."""
+    """Batches of one version by size, the rows of all of them, the rows that wait, and how many processes serve it.
+
+    Of a language model also the tokens that were made in so many steps, and the texts that wait and that are continued.
+    """
 
     sizes: tuple[int, ...] = (0,) * SIZES
     answered: int = 0
     waiting: int = 0
     serving: int = 0
+    tokens: int = 0
+    steps: int = 0
+    texts_waiting: int = 0
+    texts_running: int = 0
 
     def __add__(self, other: Batches) -> Batches:
         sizes = tuple(a + b for a, b in zip(self.sizes, other.sizes, strict=True))
-        waiting, serving = self.waiting + other.waiting, self.serving + other.serving
-        return Batches(sizes, self.answered + other.answered, waiting, serving)
+        return Batches(sizes, *(getattr(self, name) + getattr(other, name) for name in Batches.__slots__[1:]))
 
 
 @final

@@ -35,8 +35,10 @@ _KNOWN = 256  # lanes whose last numbers are remembered
 # Where things are, in words of eight bytes: the head, then a table of who paid, then one of versions. A row of a table
 # begins with its numbers, and ends with its name.
 _PAID, _VERSIONS, _BEAT, _TOOK, _FAILED, _MISSED, _STATUS, _BUCKETS, _HEAD = 0, 1, 2, 3, 4, 5, 8, 508, 1024
-_NUMBERS, _NAME_BYTE = 16, 192
+_NUMBERS, _NAME_BYTE = 20, 192
 _ROW = _NUMBERS + _NAME_BYTE // 8
+# A row of versions: batches by size and the rows of all, tokens and steps, and what changes all the while.
+_MADE, _NOW = SIZES + 1, SIZES + 3
 _FIRST = {_PAID: _HEAD, _VERSIONS: _HEAD + MOST * _ROW}
 SIZE_BYTE = 8 * (_HEAD + (MOST + _MOST_VERSIONS) * _ROW)
 
@@ -94,15 +96,17 @@ class Counters:
 
     def batched(self, served: Iterable[Served]) -> None:
         """Count what lanes have done since the last time, and say that this process lives and what it serves."""
-        words, now = self._words, dict.fromkeys(self._rows[_VERSIONS].values(), (0, 0))
+        words, now = self._words, dict.fromkeys(self._rows[_VERSIONS].values(), (0,) * 4)
         for each in served:
             at = self._place(_VERSIONS, (each.version.model, each.name))
-            waiting, serving = now.get(at, (0, 0))
-            now[at] = waiting + each.lane.waiting, serving or 1
+            texts = (each.choir.waiting, each.choir.running) if each.choir is not None else (0, 0)
+            waiting, _, *others = now.get(at, (0,) * 4)
+            now[at] = waiting + each.lane.waiting, 1, others[0] + texts[0], others[1] + texts[1]
             for n, more in enumerate(self._more(each)):
                 words[at + n] += more
-        for at, (waiting, serving) in now.items():
-            words[at + SIZES + 1], words[at + SIZES + 2] = waiting, serving
+        for at, numbers in now.items():
+            for n, number in enumerate(numbers):
+                words[at + _NOW + n] = number
         words[_BEAT] = time.time_ns()
 
     def sums(self) -> Sums:
@@ -118,8 +122,8 @@ class Counters:
 
     def _more(self, served: Served) -> list[int]:
         """What a lane has done since the last time; its list stands for it, so that the lane itself can be let go."""
-        sizes = served.lane.sizes
-        now = [*sizes, served.lane.answered]
+        sizes, choir = served.lane.sizes, served.choir
+        now = [*sizes, served.lane.answered, *((choir.made, choir.steps) if choir is not None else (0, 0))]
         _, before = self._lanes.pop(id(sizes), (sizes, [0] * len(now)))
         self._lanes[id(sizes)] = sizes, now
         while len(self._lanes) > _KNOWN:
@@ -186,5 +190,6 @@ def _sums(memory: memoryview) -> Sums:
 
 
 def _batches(words: memoryview, at: int, alive: int) -> Batches:
-    answered, waiting, serving = words[at + SIZES : at + SIZES + 3]
-    return Batches(tuple(words[at : at + SIZES]), answered, waiting * alive, serving * alive)
+    waiting, serving, *texts = (number * alive for number in words[at + _NOW : at + _NOW + 4])
+    sizes, made = tuple(words[at : at + SIZES]), words[at + _MADE : at + _MADE + 2]
+    return Batches(sizes, words[at + SIZES], waiting, serving, *made, *texts)

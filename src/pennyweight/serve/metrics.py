@@ -50,6 +50,7 @@ class Scraped:
     teller: Teller
     _then_s: float = field(default_factory=time.monotonic, init=False)
     _then: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict, init=False)
+    _tokens: dict[tuple[str, int], int] = field(default_factory=dict, init=False)
 
     async def text(self) -> bytes:
         """Everything there is to say now; asks the store where budgets stand."""
@@ -66,9 +67,35 @@ class Scraped:
         yield from _replied(sums)
         yield from _charged(sums)
         yield from _served(sums)
+        yield from self._spoken(sums)
         yield from _watched(sums)
         yield from _budgeted(stands)
         yield from self._as_llm(sums)
+
+    def _spoken(self, sums: Sums) -> Iterator[Metric]:
+        """What language models do; rates are since the look that `_as_llm` keeps, which comes after this."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        labels, took_s = ["model", "version"], max(time.monotonic() - self._then_s, 1e-3)
+        wait = GaugeMetricFamily("pennyweight_waiting_texts", "Texts that wait for their turn.", labels=labels)
+        run = GaugeMetricFamily("pennyweight_running_texts", "Texts that are being continued.", labels=labels)
+        rate = GaugeMetricFamily("pennyweight_tokens_per_second", "Tokens that were made, of late.", labels=labels)
+        made = CounterMetricFamily("pennyweight_tokens", "Tokens that were made, also for nobody.", labels=labels)
+        steps = CounterMetricFamily("pennyweight_steps", "Steps that all running texts took together.", labels=labels)
+        found = {of: each for of, each in sorted(sums.batches.items()) if each.steps or self._speaks(of)}
+        for (model, number), each in found.items():
+            of = [model, str(number)]
+            wait.add_metric(of, each.texts_waiting)
+            run.add_metric(of, each.texts_running)
+            rate.add_metric(of, (each.tokens - self._tokens.get((model, number), 0)) / took_s)
+            made.add_metric(of, each.tokens)
+            steps.add_metric(of, each.steps)
+        if took_s >= _BASIS_S:
+            self._tokens = {of: each.tokens for of, each in found.items()}
+        yield from (wait, run, rate, made, steps)
+
+    def _speaks(self, of: tuple[str, int]) -> bool:
+        return any((each.version.model, each.version.number) == of and each.choir for each in self.shelf.all())
 
     def _as_llm(self, sums: Sums) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily

@@ -168,7 +168,7 @@ async def parts(engine: Engine, place: Place) -> AsyncGenerator[Face]:
     try:
         yield face
     finally:
-        await face.talking.till.end()
+        await face.talking.end()
         for each in routines:
             each.stopping.set()
         await asyncio.gather(*tasks)

@@ -49,11 +49,13 @@ def live_facts(books: Books, query: Query) -> dict[str, Any]:
 
 
 def numbers(link: Connection, now_ns: int) -> dict[str, Any]:
-    """Requests per second, of the last ten that are over, and the sums of the last hour."""
+    """Requests, and rows or tokens that came out, per second, of the last ten that are over; sums of the last hour."""
     over_ns = now_ns - now_ns % _S
     recent = series(link, over_ns - _NOW_S * _S, over_ns, _S)
     hour = _sum(series(link, now_ns - _HOUR_S * _S, now_ns, 60 * _S))
-    return {"at_ns": now_ns, "requests_s": sum(each.requests for each in recent) / _NOW_S, **hour}
+    rates = {"requests_s": sum(each.requests for each in recent) / _NOW_S}
+    rates["made_s"] = sum(each.made for each in recent) / _NOW_S
+    return {"at_ns": now_ns, **rates, **hour}
 
 
 def _sum(steps: tuple[Step, ...]) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def _point(of: Step, step_s: int) -> dict[str, Any]:
         "at_s": of.begin_ns // _S,
         "requests_s": of.requests / step_s,
         "errors_s": of.errors / step_s,
+        "made_s": of.made / step_s,
         "compute_s": of.mean_ns / _S,
         "slowest_s": of.slowest_ns / _S,
         "usd_hour": of.cost_nusd / NUSD * _HOUR_S / step_s,

@@ -51,3 +51,20 @@ def test_it_is_promoted_when_the_time_is_over_if_enough_was_asked():
 
 def test_where_all_requests_go_to_the_candidate_there_is_nothing_to_compare():
     assert verdict(Sums(1.0, Tally(), Tally(100, 50))) == "wait"
+
+
+def texts(rng, count, step_us):
+    """What so many texts add up to, each token of which takes about so long."""
+    each = rng.gamma(4.0, step_us / 4, count)
+    return Tally(count, paced=count, pace_us=int(each.sum()), pace_sq=float((each**2).sum()))
+
+
+def test_one_whose_tokens_take_twice_as_long_is_rolled_back_and_one_that_is_a_little_slower_is_not():
+    rng = np.random.default_rng(1)
+    usual, little, twice = (texts(rng, 400, us) for us in (1000, 1150, 2000))
+    found = judged(Sums(0.5, usual, twice))
+    assert found.choice == "rollback"
+    assert found.why.startswith("time per token, beyond 1.25 times the other's, is worse by 0.")
+    assert verdict(Sums(0.5, usual, little)) == "wait"
+    assert verdict(Sums(0.5, usual, little, over=True)) == "promote"
+    assert verdict(Sums(0.5, twice, usual)) == "wait"

@@ -72,6 +72,17 @@ def test_one_more_than_there_is_room_for_waits_for_the_first_to_end(pool):
     asyncio.run(sing())
 
 
+def test_texts_begin_when_the_model_has_room_for_all_of_their_tokens(pool):
+    async def sing():
+        mine = choir(pool, 0.001)
+        mine.chorus.room = 2 * (3 + 10)
+        parts = [mine.begin(wanted(most=10)) for _ in range(5)]
+        assert [await said(each) for each in parts] == [likeliest("abc", 10)] * 5
+        assert max(mine.chorus.batches) == 2
+
+    asyncio.run(sing())
+
+
 def test_who_hangs_up_before_its_turn_is_never_begun_and_the_others_go_on(pool):
     async def sing():
         mine = choir(pool, 0.002, most_texts=1)

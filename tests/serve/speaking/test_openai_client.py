@@ -139,7 +139,7 @@ def test_what_is_refused_is_an_error_of_the_client_and_costs_nothing(here, clien
 
 
 def test_embeddings_are_refused_in_a_sentence(client):
-    with pytest.raises(openai.BadRequestError, match="No model that is served here makes embeddings"):
+    with pytest.raises(openai.BadRequestError, match="This model makes no embeddings"):
         client.embeddings.create(model="gpt", input="abc")
 
 

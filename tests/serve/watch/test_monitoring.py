@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from pennyweight.errors import PennyweightError
 from pennyweight.serve.money.book import Book
 from pennyweight.serve.watch import costs, floor
 from pennyweight.serve.watch.monitor import Monitor, Settings, noted
@@ -172,6 +173,32 @@ def test_an_hour_that_cost_more_is_told_once(watched):
                 assert "requests of acme to digits" in told.text
 
     asyncio.run(act())
+
+
+def test_of_all_processes_that_share_a_store_one_looks_at_an_hour_and_another_if_it_could_not(store, monkeypatch):
+    looks = []
+
+    def looked(link, begin_ns, end_ns):
+        looks.append(end_ns)
+        if len(looks) == 1:
+            raise PennyweightError("The disk is gone.", "find it.")
+        return hours(link, begin_ns, end_ns)
+
+    async def act():
+        with opened(store) as engine, ThreadPoolExecutor(1) as pool:
+            books = [Book(engine) for _ in range(4)]
+            first, *others = (Watcher(each, pool) for each in books)
+            with pytest.raises(PennyweightError, match="disk is gone"):
+                await first.once(all_of_it=True)
+            for _ in range(2):
+                await asyncio.gather(*(each.once(all_of_it=True) for each in (*others, first)))
+            for each in books:
+                each.close()
+
+    hours = costs.hours
+    monkeypatch.setattr(costs, "hours", looked)
+    asyncio.run(act())
+    assert len(looks) == 1 + len(set(looks))  # the one that failed, and one for each hour that ended meanwhile
 
 
 def test_a_watcher_keeps_looking_until_it_is_told_to_stop(tmp_path):

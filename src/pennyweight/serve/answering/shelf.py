@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pennyweight.runtimes.kept import Kept
     from pennyweight.serve.answering.lane import Lane
     from pennyweight.serve.speaking.choir import Choir
+    from pennyweight.serve.speaking.embedding import Embedder
     from pennyweight.serve.watch.seen import Seen
     from pennyweight.store.team.labels import Answer
     from pennyweight.store.team.registry import Version
@@ -26,7 +27,8 @@ class Served:
     """A version that is loaded, warm and proved; its price is that of its model.
 
     `seen` is what passes by it, for who watches it; None where nobody does. `row_units` is what a row of input counts
-    as: its tokens where it is text. A language model that continues texts has a `choir`. `kept` are its latest answers,
+    as: its tokens where it is text. A language model that continues texts has a `choir`, one
+    that makes vectors of them an `embedder`. `kept` are its latest answers,
     where it keeps them.
     """
 
@@ -38,6 +40,7 @@ class Served:
     row_units: int = 1
     choir: Choir | None = None
     kept: Kept | None = None
+    embedder: Embedder | None = None
 
     @property
     def name(self) -> str:

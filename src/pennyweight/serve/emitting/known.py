@@ -6,7 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pennyweight.catalog import load_prices
 from pennyweight.catalog.devices import load_device, machine
@@ -14,13 +14,14 @@ from pennyweight.cost.keeping import bytes_kept
 from pennyweight.cost.memory import resident
 from pennyweight.serve.emitting.capacity import REQUEST_S, Capacity
 from pennyweight.serve.emitting.deployment import Machine, Need
+from pennyweight.serve.versions.checkpoints import facts_of
 from pennyweight.serve.versions.loading import ready
 from pennyweight.serve.versions.registering import fetch
 from pennyweight.store.team import registry
 from pennyweight.store.team.usage import Price
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -75,14 +76,20 @@ def versions(link: Connection, models: Sequence[str]) -> tuple[Version, ...]:
 
 
 def _extras(found: Sequence[Version]) -> tuple[str, ...]:
-    runtimes = {fetch(each).facts["serve"]["runtime"] for each in found}
-    needed = {_EXTRAS[each] for each in runtimes if each in _EXTRAS}
+    facts = [_facts(each) for each in found]
+    needed = {_EXTRAS[each["serve"]["runtime"]] for each in facts if each["serve"]["runtime"] in _EXTRAS}
+    needed |= {"llm"} if any("family" in each for each in facts) else set()
     return tuple(sorted(needed | ({"data"} if any("://" in each.place for each in found) else set())))
+
+
+def _facts(version: Version) -> Mapping[str, Any]:
+    """The facts about a version; a checkpoint is not read for it."""
+    return facts_of(version) or fetch(version).facts
 
 
 def _kept_byte(version: Version) -> float:
     """What the answers that a version keeps will take."""
-    facts = fetch(version).facts
+    facts = _facts(version)
     return bytes_kept(facts["serve"].get("cache", 0), 4.0 * math.prod(facts["input_shape"]), facts.get("classes", 1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,17 +15,16 @@ import numpy as np
 from pennyweight.serve.answering.lane import INLINE_S
 from pennyweight.serve.answering.pace import Pace
 from pennyweight.serve.refused import RefusedError
-from pennyweight.serve.speaking.drawing import drawn
+from pennyweight.serve.speaking.drawing import LOST
 from pennyweight.serve.speaking.part import Part, Wanted
+from pennyweight.serve.speaking.turning import Long, Turn, sung
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Executor
-
-    from numpy.typing import NDArray
 
     from pennyweight.runtimes.chorus import Chorus
     from pennyweight.runtimes.tokens import Tokenizer
+    from pennyweight.serve.speaking.turning import Found
 
 _NS = 1_000_000_000
 
@@ -33,39 +33,16 @@ _NS = 1_000_000_000
 class Limits:
     """How texts are taken: so many at once, prompt tokens (padded) read in a turn, and so many waiting at most.
 
-    One waits for at most `patience_s` and is made for at most `longest_s`. A turn that takes less than `inline_s` is
-    computed where requests are read.
+    A longer prompt is read part by part, if the model can, while the others go on. One waits for at most `patience_s`
+    and is made for at most `longest_s`. A turn that takes less than `inline_s` is computed where requests are read.
     """
 
     most_texts: int = 32
-    most_read: int = 1024
+    most_read: int = 512
     most_waiting: int = 1024
     patience_s: float = 10.0
     longest_s: float = 120.0
     inline_s: float = INLINE_S
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Turn:
-    """What one turn computes: read `fresh` texts, let them join the `rows` that stay of a memory, and take a step."""
-
-    memory: Any
-    rows: Sequence[int]
-    stay: list[Part]
-    fresh: list[Part]
-    last: NDArray[np.int64]
-    same: bool  # nobody left since the last turn
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """First tokens of who was fresh, the next tokens of all, their memory, and how long reading and the step took."""
-
-    first: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    memory: Any
-    read_ns: int
-    step_ns: int
 
 
 @final
@@ -86,6 +63,7 @@ class Choir:
     steps: int = field(default=0, init=False)
     _line: deque[Part] = field(default_factory=deque, init=False)
     _now: list[Part] = field(default_factory=list, init=False)
+    _long: Long | None = field(default=None, init=False)
     _memory: Any = field(default=None, init=False)
     _busy: bool = field(default=False, init=False)
 
@@ -96,12 +74,12 @@ class Choir:
 
     @property
     def running(self) -> int:
-        """How many texts are being continued."""
-        return len(self._now)
+        """How many texts are being read or continued."""
+        return len(self._now) + (self._long is not None)
 
     def expected_ns(self, prompt: int, most: int) -> int:
         """What a text will compute: its reading, and its share of so many steps among those that run now."""
-        others = max(1, min(len(self._now) + len(self._line) + 1, self.limits.most_texts))
+        others = max(1, min(self.running + len(self._line) + 1, self.limits.most_texts))
         return int(_NS * (self.reading.expected_s(prompt) + most * self.pace.expected_s(others) / others))
 
     def begin(self, wanted: Wanted) -> Part:
@@ -119,7 +97,7 @@ class Choir:
     def _wait_s(self) -> float:
         """Seconds until one who comes now would begin, if everybody takes all tokens that were asked for."""
         most = self.limits.most_texts
-        if len(self._now) + len(self._line) < most:
+        if self.running + len(self._line) < most:
             return 0.0
         left = sum(each.wanted.most - len(each.made) for each in self._now if not each.reason)
         left += sum(each.wanted.most for each in self._line if not each.reason)
@@ -133,98 +111,103 @@ class Choir:
             self._busy, self._now, self._memory = False, [], None
             return
         loop = asyncio.get_running_loop()
-        read = sum(len(each.wanted.prompt) for each in turn.fresh)
-        count = len(turn.stay) + len(turn.fresh)
-        self._now = [*turn.stay, *turn.fresh]
-        for part in turn.fresh:
+        self._now, self._long = turn.sings, None if turn.whole else turn.long
+        for part in turn.reads:
             part.begun = True
-        if self.pace.expected_s(count) + (self.reading.expected_s(read) if read else 0.0) < self.limits.inline_s:
-            self._came(turn, _sung(self.chorus, turn))
+        step_s = self.pace.expected_s(len(self._now)) if self._now else 0.0
+        if step_s + (self.reading.expected_s(turn.size) if turn.reads else 0.0) < self.limits.inline_s:
+            self._came(turn, sung(self.chorus, turn))
             loop.call_soon(self._turn)
             return
-        task = loop.run_in_executor(self.pool, _sung, self.chorus, turn)
+        task = loop.run_in_executor(self.pool, sung, self.chorus, turn)
         task.add_done_callback(partial(self._done, turn))
 
-    def _done(self, turn: _Turn, found: asyncio.Future[_Found | Exception]) -> None:
+    def _done(self, turn: Turn, found: asyncio.Future[Found | Exception]) -> None:
         self._came(turn, found.result())
         self._turn()
 
-    def _next(self) -> _Turn | None:
-        """Who goes on and who joins; None if nobody does."""
+    def _next(self) -> Turn | None:
+        """Who goes on, who joins and who is read; None if nobody is."""
         late_s = time.monotonic() - self.limits.longest_s
         for part in self._now:
             if part.since_s < late_s:
                 part.end("length")
+        if self._long is not None and self._long.part.reason:
+            self._long = None
         rows = [row for row, part in enumerate(self._now) if not part.reason]
         stay = [self._now[row] for row in rows]
-        fresh = self._joining(self.limits.most_texts - len(stay))
-        if not stay and not fresh:
+        fresh = self._joining(self.limits.most_texts - len(stay)) if self._long is None else []
+        if not (stay or fresh or self._long):
             return None
         last = np.array([part.made[-1] for part in stay], np.int64)
-        return _Turn(self._memory, rows, stay, fresh, last, same=len(rows) == len(self._now))
+        end = self._long.read + self.limits.most_read if self._long else 0
+        return Turn(self._memory, rows, stay, fresh, last, len(rows) == len(self._now), self._long, end)
 
     def _joining(self, room: int) -> list[Part]:
-        """The first that wait, as many as there is room for and as are read in one turn."""
+        """The first that wait, as many as there is room for and as are read in one turn; or a long one alone."""
         found: list[Part] = []
-        longest, late_s = 0, time.monotonic() - self.limits.patience_s
+        longest, late_s, left = 0, time.monotonic() - self.limits.patience_s, self._left()
         while self._line and len(found) < room:
             part = self._line[0]
             longest = max(longest, len(part.wanted.prompt))
-            if found and longest * (len(found) + 1) > self.limits.most_read:
+            left -= len(part.wanted.prompt) + part.wanted.most
+            if (found and longest * (len(found) + 1) > self.limits.most_read) or left < 0:
                 break
             self._line.popleft()
             if part.since_s < late_s:
                 part.end("failed", RefusedError(429, "The request waited for too long.", retry_s=1.0))
-            if not part.reason:
-                found.append(part)
+            if part.reason:
+                continue
+            if self.chorus.bites and len(part.wanted.prompt) > self.limits.most_read:
+                self._long = Long(part)
+                break
+            found.append(part)
         return found
 
-    def _came(self, turn: _Turn, found: _Found | Exception) -> None:
-        everyone = [*turn.stay, *turn.fresh]
+    def _left(self) -> float:
+        """How many more tokens the model has room for, if everybody takes all that were asked for."""
+        if not self.chorus.room:
+            return math.inf
+        now = [each.wanted for each in self._now if not each.reason]
+        return self.chorus.room - sum(len(each.prompt) + each.most for each in now)
+
+    def _came(self, turn: Turn, found: Found | Exception) -> None:
         if isinstance(found, Exception):
-            self._memory = None
-            for part in everyone:
-                part.end("failed", RefusedError(500, "The model failed."))
+            self._memory, self._long = None, None
+            for part in (*turn.sings, *turn.reads):
+                _fail(part)
             return
-        self._memory = found.memory
+        for part in found.lost:
+            _fail(part)
+        self._memory, self._long = found.memory, found.long
         self._learn(turn, found)
-        share_ns = found.step_ns // len(everyone)
-        read = sum(len(each.wanted.prompt) for each in turn.fresh)
-        for part, token in zip(turn.fresh, found.first.tolist(), strict=True):
-            part.compute_ns += found.read_ns * len(part.wanted.prompt) // read
-            part.put(token)
-        for part, token in zip(everyone, found.tokens.tolist(), strict=True):
+        for part in turn.reads:
+            part.compute_ns += found.read_ns * (turn.size if turn.long else len(part.wanted.prompt)) // turn.size
+            part.felt_ns += found.read_ns
+        for part, token in zip(turn.joins, found.first.tolist(), strict=False):
+            _put(part, token)
+        self._now = turn.stay if found.lost else turn.sings
+        for part, token in zip(self._now, found.tokens.tolist(), strict=True):
             if not part.reason:
-                part.compute_ns += share_ns
-                part.put(token)
+                part.compute_ns += found.step_ns // len(self._now)
+                part.felt_ns += found.step_ns
+                _put(part, token)
 
-    def _learn(self, turn: _Turn, found: _Found) -> None:
-        self.steps += 1
-        self.made += len(turn.stay) + 2 * len(turn.fresh)
-        self.pace.saw(len(turn.stay) + len(turn.fresh), found.step_ns / _NS)
-        if turn.fresh:
-            self.reading.saw(sum(len(each.wanted.prompt) for each in turn.fresh), found.read_ns / _NS)
-
-
-def _sung(chorus: Chorus, turn: _Turn) -> _Found | Exception:
-    """One turn; whatever a model raises is given back, for it happens in a thread that others need."""
-    try:
-        return _taken(chorus, turn)
-    except Exception as error:  # ruff: ignore[blind-except] - whatever a model raises is told to who asked
-        return error
+    def _learn(self, turn: Turn, found: Found) -> None:
+        if len(found.tokens):
+            self.steps += 1
+            self.made += len(found.first) + len(found.tokens)
+            self.pace.saw(len(found.tokens), found.step_ns / _NS)
+        if turn.reads and not found.lost:
+            self.reading.saw(turn.size, found.read_ns / _NS)
 
 
-def _taken(chorus: Chorus, turn: _Turn) -> _Found:
-    begin_ns = time.perf_counter_ns()
-    memory, first = turn.memory, np.empty(0, np.int64)
-    if turn.fresh:
-        logits, fresh = chorus.prefill([each.wanted.prompt for each in turn.fresh])
-        first = drawn(logits, [each.wanted.draw for each in turn.fresh])
-        parts = [(memory, turn.rows)] if turn.rows else []
-        memory = chorus.gather([*parts, (fresh, range(len(turn.fresh)))]) if parts else fresh
-    elif not turn.same:
-        memory = chorus.gather([(memory, turn.rows)])
-    read_ns = time.perf_counter_ns()
-    logits, memory = chorus.step(np.concatenate([turn.last, first]), memory)
-    tokens = drawn(logits, [each.wanted.draw for each in (*turn.stay, *turn.fresh)])
-    return _Found(first, tokens, memory, read_ns - begin_ns, time.perf_counter_ns() - read_ns)
+def _put(part: Part, token: int) -> None:
+    if token == LOST:
+        _fail(part)
+    else:
+        part.put(token)
+
+
+def _fail(part: Part) -> None:
+    part.end("failed", RefusedError(500, "The model failed."))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LOST = -1
+"""In place of a token, where a model says nothing that means anything."""
 _LEAST = 1e-4  # a temperature below it would overflow, and is the likeliest token anyway
 
 
@@ -52,11 +54,13 @@ class Draw:
 
 
 def drawn(logits: NDArray[np.float32], draws: Sequence[Draw]) -> NDArray[np.int64]:
-    """The next token (B,) of each text, from logits (B, V)."""
+    """The next token (B,) of each text, from logits (B, V); `LOST` where they are no numbers."""
     found: NDArray[np.int64] = logits.argmax(axis=1)
+    sound = np.isfinite(logits[np.arange(len(found)), found])  # the largest is what is no number, if anything is
     for row, draw in enumerate(draws):
-        if not draw.greedy:
+        if not draw.greedy and sound[row]:
             found[row] = draw.of(logits[row])
+    found[~sound] = LOST
     return found
 
 

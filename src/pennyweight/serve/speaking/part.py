@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 
     Reason = Literal["", "stop", "length", "gone", "failed"]
 
+_BEFORE = 16  # tokens of the prompt that can matter to how the next is written
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
-    """Continue `prompt` (T,) by at most `most` tokens, drawn as `draw` says, to one of the `stops`."""
+    """Continue `prompt` (T,) by at most `most` tokens, drawn as `draw` says, to one of the `stops`.
+
+    What continues an answer to a `chat` begins a text of its own.
+    """
 
     prompt: NDArray[np.int64]
     most: int
     draw: Draw = field(default_factory=Draw)
     stops: tuple[str, ...] = ()
+    chat: bool = False
 
 
 @final
@@ -39,7 +45,8 @@ class Part:
     """A text on its way. It belongs to the event loop; tokens are put in by the choir, text is taken out by one reader.
 
     `made` are all tokens that were made of it and are paid for, those of a stop sequence included; `begun` says
-    whether reading the prompt has begun.
+    whether reading the prompt has begun. `compute_ns` is its share of what was computed, `felt_ns` all of what was
+    computed while it was read and continued.
     """
 
     wanted: Wanted
@@ -49,6 +56,7 @@ class Part:
     reason: Reason = ""
     error: RefusedError | None = None
     compute_ns: int = 0
+    felt_ns: int = 0
     since_s: float = field(default_factory=time.monotonic)
     _told: list[str] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +66,8 @@ class Part:
 
     def __post_init__(self) -> None:
         """Nothing is told yet."""
-        self._pieces, self._tail = self.tokenizer.pieces(), Tail(self.wanted.stops)
+        before = () if self.wanted.chat else self.wanted.prompt[-_BEFORE:].tolist()
+        self._pieces, self._tail = self.tokenizer.pieces(before), Tail(self.wanted.stops)
 
     def put(self, token: int) -> None:
         """Add a token, unless the text has ended meanwhile."""

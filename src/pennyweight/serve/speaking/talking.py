@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
-import numpy as np
 from starlette.routing import Route
 
-from pennyweight.errors import BadInputError
 from pennyweight.serve.calling import JSON, Guarded, Reply
-from pennyweight.serve.refused import RefusedError, bad
-from pennyweight.serve.speaking.drawing import Draw
-from pennyweight.serve.speaking.part import Wanted
+from pennyweight.serve.speaking.asking import is_long, speaker, wanted
+from pennyweight.serve.speaking.embedding import sold
 from pennyweight.serve.speaking.paying import Customer, Till
+from pennyweight.serve.speaking.shadowing import Shadow, seeded
 from pennyweight.serve.speaking.telling import Streamed, watched
-from pennyweight.serve.speaking.trying import Score, chosen
+from pennyweight.serve.speaking.trying import Try
 from pennyweight.serve.wire import openai, openai_asked
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pennyweight.serve.answering.teller import Teller
     from pennyweight.serve.calling import Call, Sendable
     from pennyweight.serve.door import Door
-    from pennyweight.serve.speaking.choir import Choir
+    from pennyweight.serve.speaking.paying import Sale
     from pennyweight.serve.wire.openai_asked import Ask
     from pennyweight.store.team.tenants import Caller
 
@@ -45,10 +44,12 @@ class Talking:
     shelf: Shelf
     teller: Teller
     till: Till = field(init=False)
+    shadow: Shadow = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the till."""
         object.__setattr__(self, "till", Till(self.teller))
+        object.__setattr__(self, "shadow", Shadow(self.teller.book))
 
     def routes(self) -> list[BaseRoute]:
         """What can be asked."""
@@ -70,20 +71,38 @@ class Talking:
         self.door.pace(caller)
         return await self._answered(caller, openai_asked.read_completion(await call.body(MOST_BYTE)), call)
 
-    async def _embed(self, _: Caller, _call: Call) -> Reply:
-        raise bad("No model that is served here makes embeddings.")
+    async def _embed(self, caller: Caller, call: Call) -> Reply:
+        self.door.pace(caller)
+        ask = openai_asked.read_embedding(await call.body(MOST_BYTE))
+        served, _ = self._found(ask.model)
+        vectors, row = await sold(self.teller, caller, served, ask)
+        headers = {"x-model-version": served.name, "x-request-id": row.id}
+        return Reply(openai.embedded(ask.model, vectors, row.units.fed, packed=ask.packed), headers | JSON)
 
     async def _models(self, _: Caller, _call: Call) -> Reply:
         found = ((name, each.version.made_ns // 10**9) for name, each in self._speaking())
         return Reply(openai.listed(found), JSON)
 
     async def _answered(self, caller: Caller, ask: Ask, call: Call) -> Sendable:
+        served, trial = self._found(ask.model)
+        if trial is None:
+            return await self._spoken(Customer(caller, served, ""), ask, call, _nobody)
+        ask = seeded(ask) if trial.rollout.shadow else ask
+
+        def speak(one: Served, begun: Callable[[Sale], None]) -> Awaitable[Sendable]:
+            return self._spoken(Customer(caller, one, ""), ask, call, begun)
+
+        attempt = Try(self.teller.book, trial, served, caller)
+        return await attempt.reply(speak, lambda sale: self.shadow.copy(trial, ask, sale))
+
+    async def _spoken(self, whom: Customer, ask: Ask, call: Call, begun: Callable[[Sale], None]) -> Sendable:
+        """What one version replies; `begun` is told of the text as soon as it is begun."""
         now_ns = time.time_ns()
-        name = self.teller.name(now_ns)
-        served, trial = self._chosen(ask.model, caller)
-        sale = await self.till.sell(Customer(caller, served, name), _speaker(served), _wanted(ask, _speaker(served)))
-        if trial is not None:
-            Score(self.teller.book, trial, served, sale).keep()
+        name, served = self.teller.name(now_ns), whom.served
+        choir = speaker(served)
+        what = await asyncio.to_thread(wanted, ask, choir) if is_long(ask) else wanted(ask, choir)
+        sale = await self.till.sell(replace(whom, name=name), choir, what)
+        begun(sale)
         kind = "chatcmpl" if ask.chat else "cmpl"
         head = openai.Letterhead(f"{kind}-{name}", now_ns // 10**9, ask.model, f"v{served.name}", ask.chat, ask.usage)
         headers = {"x-model-version": served.name, "x-request-id": name}
@@ -95,43 +114,21 @@ class Talking:
         used = openai.usage_of(row.units.fed, row.units.made, row.units.cached)
         return Reply(head.whole(text, sale.part.reason, used), headers | JSON)
 
-    def _chosen(self, model: str, caller: Caller) -> tuple[Served, Trial | None]:
-        """Who answers for a model ("gpt", "gpt@3" or "gpt@staging"), and the trial of which that is part."""
+    def _found(self, model: str) -> tuple[Served, Trial | None]:
+        """Who is served under a name ("gpt", "gpt@3" or "gpt@staging"), and the trial that goes on under it."""
         name, _, number = model.partition("@")
         if number.isdecimal() and model not in self.shelf.current:
             return self.shelf.get(name, number), None
-        served, trial = self.shelf.get(model), self.shelf.trials.get(model)
-        return (served, None) if trial is None else (chosen(trial, served, caller), trial)
+        return self.shelf.get(model), self.shelf.trials.get(model)
+
+    async def end(self) -> None:
+        """End every text now, and return when the rows are on the disk."""
+        await self.till.end()
+        await self.shadow.end()
 
     def _speaking(self) -> Iterator[tuple[str, Served]]:
-        return ((name, each) for name, each in self.shelf.current.items() if each.choir is not None)
+        return ((name, each) for name, each in self.shelf.current.items() if each.choir or each.embedder)
 
 
-def _speaker(served: Served) -> Choir:
-    if served.choir is None:
-        raise bad("This is no language model, or nobody kept how it reads text.")
-    return served.choir
-
-
-def _wanted(ask: Ask, choir: Choir) -> Wanted:
-    """What is to be made; raises `RefusedError` (400) for what the model cannot read, or has no room for."""
-    prompt, room = _tokens(ask, choir), choir.chorus.context
-    if not len(prompt):
-        raise bad("There is nothing to go on with: give at least one token.")
-    most = max(1, room - len(prompt)) if ask.most is None else ask.most
-    if len(prompt) + most > room:
-        why = f"This model's maximum context length is {room} tokens: {len(prompt)} are given, {most} asked for."
-        raise RefusedError(400, why, code="context_length_exceeded")
-    return Wanted(prompt, most, Draw(ask.temperature, ask.top_p, ask.seed), ask.stops)
-
-
-def _tokens(ask: Ask, choir: Choir) -> np.ndarray:
-    tokenizer = choir.tokenizer
-    if isinstance(ask.prompt, tuple):
-        if not all(0 <= each < tokenizer.size for each in ask.prompt):
-            raise bad(f"prompt holds tokens that the model does not know: they are 0 to {tokenizer.size - 1}.")
-        return np.array(ask.prompt, np.int64)
-    try:
-        return tokenizer.encode(tokenizer.chat(ask.messages) if ask.prompt is None else ask.prompt)
-    except BadInputError as error:
-        raise bad(f"{error.problem.rstrip('.')}.") from None
+def _nobody(_: Sale) -> None:
+    """Whom it need not be told."""

@@ -183,8 +183,11 @@ class Follower:
         """Compute where nobody is held up, or where answers are soonest."""
         served.lane.pool = self.means.aside if aside else self.means.pool
         served.lane.terms = replace(served.lane.terms, inline_s=0.0 if aside else INLINE_S)
+        if served.embedder is not None:
+            served.embedder.pool = served.lane.pool
         if served.choir is not None:
             served.choir.pool = served.lane.pool
+            served.choir.limits = replace(served.choir.limits, inline_s=served.lane.terms.inline_s)
 
     def _due(self, wanted: Version, moved: int) -> bool:
         return time.monotonic() >= self._refused.get((str(wanted), moved), 0.0)

@@ -60,6 +60,7 @@ def judged(seen: Sums) -> Judgement:
     Whenever and however often this is asked, the chance that one that is no worse is rolled back before its time is
     over is at most `ALPHA`: few failures are judged by `arms`, many requests by their sums (`watch.judging`). Compute
     is told, not judged: the few requests of a candidate come in smaller batches, and would look dearer than they are.
+    The time that a token takes is judged where texts are continued: in smaller batches it is less.
     """
     if arms(seen.control.errors, seen.candidate.errors, seen.share or 0.5) >= math.log(1 / _EARLY):
         return Judgement("rollback", "it fails more often")
@@ -122,4 +123,4 @@ def _end(link: Connection, trial: Rollout, verdict: Verdict, move: Move) -> None
 def _agreement(seen: Tally) -> str:
     if not seen.compared:
         return "the time is over; nothing was compared"
-    return f"the time is over; it agreed in {seen.agreed / seen.compared:.2%} of {seen.compared} rows"
+    return f"the time is over; it agreed in {seen.agreed / seen.compared:.2%} of {seen.compared} answers"

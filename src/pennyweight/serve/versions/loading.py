@@ -15,6 +15,7 @@ from pennyweight.runtimes.kept import Kept
 from pennyweight.serve.answering.lane import Lane, Terms
 from pennyweight.serve.answering.shelf import Served
 from pennyweight.serve.speaking.opening import open_choir, reads_text
+from pennyweight.serve.versions import checkpoints
 from pennyweight.serve.versions.registering import fetch
 from pennyweight.serve.watch import reference
 from pennyweight.serve.watch.seen import Seen
@@ -52,9 +53,13 @@ def ready(
 ) -> Served:
     """Load a version, ask it its probes and let it warm up; takes as long as the runtime does.
 
-    With `keep`, a share of answers, it can be watched, beside the reference that was recorded with it; models that read
-    text are not. Raises `CorruptError` if it does not answer its probes as recorded, and what loading raises.
+    A checkpoint is made ready as `checkpoints` says. With `keep`, a share of answers, it can be watched, beside the
+    reference that was recorded with it; models that read text are not. Raises `CorruptError` if it does not answer its
+    probes as recorded, and what loading raises.
     """
+    facts = checkpoints.facts_of(version)
+    if facts is not None:
+        return checkpoints.ready(version, facts, price, pool)
     artifact = fetch(version)
     answering = Answering(open_session(artifact), artifact)
     x, recorded = probes(artifact)

@@ -6,6 +6,7 @@ import getpass
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.errors import BadInputError
+from pennyweight.serve.versions.checkpoints import Way, is_checkpoint, keep
 from pennyweight.serve.versions.importing import imported, is_mlflow
 from pennyweight.serve.versions.intake import inspect
 from pennyweight.store.artifacts import ArtifactStore, load
@@ -38,19 +39,39 @@ def who() -> str:
 def register(link: Connection, folder: Path, name: str, url: str = "") -> Version:
     """Keep the artifact in `folder` and give it the next number under `name`; the same content keeps its own.
 
+    It is kept as `kept` says.
+    """
+    return registry.add(link, kept(folder, name, url))
+
+
+def kept(folder: Path, name: str, url: str = "", way: Way | None = None) -> Version:
+    """Keep the artifact in `folder`; what is to be registered of it under `name`, and of a checkpoint its `way`.
+
     It is kept at home, or at `url`, where servers elsewhere find it too. A folder that MLflow has written is read as
-    `importing` says. Raises `BadInputError` for a name or a format that is not served, `CorruptError` for an artifact
-    that is not whole.
+    `importing` says, one of Hugging Face's as `checkpoints` does. Raises `BadInputError` for a name or a format that is
+    not served, `CorruptError` for an artifact that is not whole.
     """
     named("model", name)
+    if is_checkpoint(folder):
+        return _checkpoint(folder, name, url, way or Way())
+    if way not in {None, Way()}:
+        raise BadInputError("An artifact says itself what runs it.", "leave --runtime and --precision out.")
     artifact = imported(folder) if is_mlflow(folder) else load(folder)
     if artifact.format not in FORMATS:
         raise BadInputError(f"{artifact.format} is not served.", f"export the model as one of {', '.join(FORMATS)}.")
     inspect(artifact)
     place = url or str((home() / "artifacts").absolute())
     digest = _store(place).put(artifact)
-    made = Version(name, 0, digest, place, lineage(artifact), _certificate(artifact), 0, who())
-    return registry.add(link, made)
+    return Version(name, 0, digest, place, lineage(artifact), _certificate(artifact), 0, who())
+
+
+def _checkpoint(folder: Path, name: str, url: str, way: Way) -> Version:
+    if url:
+        raise BadInputError("A checkpoint is kept on this machine's disk only.", "leave --artifacts out.")
+    root = home() / "artifacts"
+    digest, facts = keep(folder, root, way)
+    told = {each: facts[each] for each in ("made", "family")}
+    return Version(name, 0, digest, str(root.absolute()), told, None, 0, who())
 
 
 def lineage(artifact: Artifact) -> dict[str, Any]:

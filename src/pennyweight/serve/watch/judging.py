@@ -1,4 +1,4 @@
-"""What a trial's sums say: quality where labels came, agreement where both answered, errors, compute."""
+"""What a trial's sums say: quality where labels came, agreement where both answered, errors, compute, pace."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What a canary may not be worse by: points of quality, points of failed requests, share of compute."""
+    """What a canary may not be worse by: points of quality, points of failed requests, share of compute.
+
+    `pace` is by what share a token may take longer and be as good; as much again is not tolerated.
+    """
 
     quality: float = 0.01
     errors: float = 0.01
     compute: float = 0.10
+    pace: float = 0.25
     terms: Terms = field(default_factory=Terms)
 
 
@@ -45,6 +49,16 @@ def _compared(canary: Tally, other: Tally, tolerance: Tolerance) -> Iterator[Com
     compute = ratios("compute", sums[0], sums[1], tolerance.compute)
     if compute is not None:
         yield compute
+    pace = _pace(canary, other, 1 + tolerance.pace)
+    if pace is not None:
+        yield pace
+
+
+def _pace(canary: Tally, other: Tally, times: float) -> Compared | None:
+    """Whether a token takes more than so many `times` as long: texts that are continued together share their time."""
+    here = canary.pace_us / times, canary.pace_sq / times**2, canary.paced
+    name = f"time per token, beyond {times:g} times the other's,"
+    return ratios(name, here, (other.pace_us, other.pace_sq, other.paced), times - 1)
 
 
 def _unlike(canary: Tally, margin: float) -> Compared:

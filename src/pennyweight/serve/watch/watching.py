@@ -14,7 +14,7 @@ from pennyweight.serve.place import EVERY_S
 from pennyweight.serve.refused import RefusedError
 from pennyweight.serve.watch import costs, floor
 from pennyweight.serve.watch.looks import Spending
-from pennyweight.store.team import alerts, labels
+from pennyweight.store.team import alerts, errands, labels
 from pennyweight.store.team.opened import reading
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _TOGETHER = 500  # answers that are kept in one transaction
 _PAST_NS = 14 * 24 * costs.HOUR_NS
 _QUIET_NS = 6 * costs.HOUR_NS
 _S = 10**9
+_COSTS = "costs"
 
 
 @final
@@ -137,12 +138,18 @@ class Watcher:
         return next((each for each in found if each.kind != "keep"), _nothing(monitor))
 
     async def _costs(self) -> None:
-        """Look at the last whole hour, once."""
+        """Look at the last whole hour, once; of all processes that share the store one does, for it is a long query."""
         begin_ns = time.time_ns() // costs.HOUR_NS * costs.HOUR_NS - costs.HOUR_NS
-        if begin_ns != self._hour_ns:
-            found = await self._away(partial(self._odd, begin_ns))
-            await self.book.run(partial(_told, found))
-            self._hour_ns = begin_ns
+        if begin_ns == self._hour_ns:
+            return
+        if await self.book.run(partial(errands.take, name=_COSTS, at_ns=begin_ns)):
+            try:
+                found = await self._away(partial(self._odd, begin_ns))
+                await self.book.run(partial(_told, found))
+            except BaseException:
+                await self.book.run(partial(errands.give_back, name=_COSTS, at_ns=begin_ns))
+                raise
+        self._hour_ns = begin_ns
 
     def _odd(self, begin_ns: int) -> tuple[Alert, ...]:
         with reading(self.book.engine) as link:

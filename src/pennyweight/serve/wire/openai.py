@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference (chat, completions, model
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from pennyweight.serve.refused import RefusedError
 
@@ -91,6 +95,14 @@ class Letterhead:
             "model": self.model,
             "system_fingerprint": self.version,
         }
+
+
+def embedded(model: str, vectors: NDArray[np.float32], fed: int, *, packed: bool) -> bytes:
+    """Vectors (N, D), as numbers or as base64 of little-endian float32, and the tokens that went in."""
+    rows = [b64encode(each.tobytes()).decode() if packed else each.tolist() for each in vectors.astype("<f4")]
+    data = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]
+    used = {"prompt_tokens": fed, "total_tokens": fed}
+    return orjson.dumps({"object": "list", "data": data, "model": model, "usage": used})
 
 
 def listed(models: Iterable[tuple[str, int]]) -> bytes:

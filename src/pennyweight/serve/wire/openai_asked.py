@@ -15,6 +15,7 @@ from pennyweight.serve.refused import bad
 
 MOST_STOPS, MOST_STOP = 4, 256
 MOST_MESSAGES = 4096
+MOST_INPUTS = 2048
 _FEW = 16  # tokens of a completion if nobody says how many
 
 
@@ -63,6 +64,14 @@ class _Completion(_Common, kw_only=True):
     suffix: str | None = None
 
 
+class _Embedding(msgspec.Struct, kw_only=True):
+    model: str
+    input: str | list[Any]
+    encoding_format: str | None = None
+    dimensions: int | None = None
+
+
+_EMBEDDING = msgspec.json.Decoder(_Embedding)
 _CHAT, _COMPLETION = msgspec.json.Decoder(_Chat), msgspec.json.Decoder(_Completion)
 
 
@@ -89,6 +98,28 @@ class Ask:
     def chat(self) -> bool:
         """Whether it is a chat."""
         return self.prompt is None
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """A question for vectors of `inputs`, texts or tokens; `packed` says that they are to come as base64."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    packed: bool = False
+
+
+def read_embedding(body: bytes) -> Embed:
+    """The question in the body for embeddings; raises `RefusedError` (400) for what is none."""
+    asked = _decoded(_EMBEDDING, body)
+    _only(dimensions=asked.dimensions)
+    if asked.encoding_format not in {None, "float", "base64"}:
+        raise bad("encoding_format must be float or base64.")
+    several = isinstance(asked.input, list) and any(isinstance(each, str | list) for each in asked.input)
+    inputs = asked.input if several else [asked.input]
+    if not 0 < len(inputs) <= MOST_INPUTS:
+        raise bad(f"input must be 1 to {MOST_INPUTS} texts.")
+    return Embed(asked.model, tuple(map(_prompt, inputs)), asked.encoding_format == "base64")
 
 
 def read_chat(body: bytes) -> Ask:

@@ -113,14 +113,23 @@ def _asked(summary: str, of: str) -> dict[str, Any]:
 
 
 _LIST = {"schema": {"type": "object", "required": ["object", "data"]}}
+_EMBEDDED = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {
+        "model": {"type": "string"},
+        "input": {"type": ["string", "array"]},
+        "encoding_format": {"type": "string", "enum": ["float", "base64"]},
+    },
+}
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": _asked("Go on with a chat; as events if stream is true.", "Chat"),
     "/v1/completions": _asked("Go on with a text; as events if stream is true.", "Completion"),
     "/v1/embeddings": {
-        "summary": "Refused: no model here makes embeddings.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-        "responses": {},
-        "why": (400, 401, 403),
+        "summary": "Make vectors of texts, by an encoder.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _EMBEDDED}}},
+        "responses": {200: {"application/json": _LIST}},
+        "why": (400, 401, 403, 404, 413, 429, 500, 503),
         "error": ERROR,
     },
     "/v1/models": {

@@ -17,12 +17,16 @@ _FAILED = 400
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The requests that were answered from `begin_ns` on: how many, how many failed, what they took and cost."""
+    """The requests that were answered from `begin_ns` on: how many, how many failed, what they took and cost.
+
+    `fed` are the rows or tokens that went in, `made` those that came out.
+    """
 
     begin_ns: int
     requests: int = 0
     errors: int = 0
     fed: int = 0
+    made: int = 0
     compute_ns: int = 0
     slowest_ns: int = 0
     cost_nusd: int = 0
@@ -46,6 +50,7 @@ def series(link: Connection, begin_ns: int, end_ns: int, step_ns: int, model: st
             func.count(),
             func.sum(case((usage.c.status >= _FAILED, 1), else_=0)),
             func.sum(usage.c.in_units),
+            func.sum(usage.c.out_units),
             func.sum(usage.c.compute_ns),
             func.max(usage.c.compute_ns),
             func.sum(usage.c.cost_nusd),

@@ -209,6 +209,9 @@ tally = Table(
     Column("cost_nusd", BigInteger, nullable=False),
     Column("compared", BigInteger, nullable=False),  # rows that both versions answered
     Column("agreed", BigInteger, nullable=False),
+    Column("paced", BigInteger, nullable=False),  # texts that were continued
+    Column("pace_us", BigInteger, nullable=False),  # sum of the microseconds per token of each
+    Column("pace_sq", Double, nullable=False),
 )
 
 worker = Table(
@@ -255,4 +258,11 @@ alert = Table(
     Column("kind", String(16), nullable=False),  # drift, floor, canary, cost
     Column("text", Text, nullable=False),
     Column("value", Double, nullable=False),
+)
+
+errand = Table(
+    "errand",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),  # the latest moment for which some process has done it, or does
 )

@@ -22,8 +22,9 @@ class Tally:
     """Sums over requests: `latency_us` and `compute_us` in microseconds, `compute_sq` of the squares of the latter.
 
     `errors` are requests that the model failed at and are among `requests`. `compared` and `agreed` are rows that both
-    versions answered; `labelled` are rows whose label came later, of which `quality` were answered right: these two are
-    counted when they are asked for, not added up.
+    versions answered, or tokens where texts are continued; `labelled` are rows whose label came later, of which
+    `quality` were answered right: these two are counted when they are asked for, not added up. Of `paced` texts,
+    `pace_us` adds up the microseconds that a token took, and `pace_sq` their squares.
     """
 
     requests: int = 0
@@ -34,6 +35,9 @@ class Tally:
     cost_nusd: int = 0
     compared: int = 0
     agreed: int = 0
+    paced: int = 0
+    pace_us: int = 0
+    pace_sq: float = 0.0
     labelled: int = 0
     quality: int = 0
 

@@ -3,6 +3,7 @@
 
 const shown = {
   requests_s: (value) => value.toPrecision(3),
+  made_s: (value) => value.toPrecision(3),
   requests_hour: (value) => value.toLocaleString("en"),
   errors_hour: (value) => value.toLocaleString("en"),
   compute_s: (value) => (value === 0 ? "0 s" : value < 1e-3 ? `${(value * 1e6).toPrecision(3)} µs` : value < 1 ? `${(value * 1e3).toPrecision(3)} ms` : `${value.toPrecision(3)} s`),

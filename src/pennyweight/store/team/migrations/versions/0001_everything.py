@@ -30,6 +30,7 @@ def upgrade() -> None:
     _answer()
     _label()
     _alert()
+    _errand()
     if op.get_bind().dialect.name == "sqlite":
         _seal_sqlite()
     else:
@@ -266,6 +267,9 @@ def _tally() -> None:
         sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
         sa.Column("compared", sa.BigInteger(), nullable=False),
         sa.Column("agreed", sa.BigInteger(), nullable=False),
+        sa.Column("paced", sa.BigInteger(), nullable=False),
+        sa.Column("pace_us", sa.BigInteger(), nullable=False),
+        sa.Column("pace_sq", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["rollout"], ["rollout.id"], name=op.f("fk_tally_rollout")),
         sa.PrimaryKeyConstraint("rollout", "number", name=op.f("pk_tally")),
     )
@@ -325,3 +329,12 @@ def _alert() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
     )
     op.create_index(op.f("ix_alert_model"), "alert", ["model"], unique=False)
+
+
+def _errand() -> None:
+    op.create_table(
+        "errand",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_errand")),
+    )
