@@ -2,11 +2,10 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm import run
 
 import pennyweight
 from pennyweight import evals, levers
@@ -27,16 +26,9 @@ def named(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
 def test_python_blocks_run(page, tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    program = "\n\n".join(blocks(page, "python"))
+    program = "\n\n".join(["import warnings; warnings.simplefilter('ignore')", *blocks(page, "python")])
     environment = {**os.environ, "PENNYWEIGHT_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(program, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -47,8 +39,7 @@ def test_shell_blocks_run(page, tmp_path):
     for line in "".join(blocks(page, "sh")).splitlines():
         words = line.split("#")[0].split()
         assert words[0] == "pennyweight", f"only pennyweight commands are run from docs: {line}"
-        command = [sys.executable, "-c", "from pennyweight.cli import main; main()", *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = run("from pennyweight.cli import main; main()", *words[1:], cwd=tmp_path, env=environment)
         assert done.returncode == 0, f"{line}: {done.stderr}"
 
 

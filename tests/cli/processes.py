@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+from warm import run
+
+_COMMAND = "from pennyweight.cli import main; main()"
+
 RECIPE = """
 import numpy as np
 from pennyweight import Demand, Floor, TrainSpec, torch_job
@@ -26,14 +30,20 @@ def job(data=None):
 
 
 def start(place, *words, **more):
-    environment = {**os.environ, "PENNYWEIGHT_HOME": str(place / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-    environment |= more.pop("env", {})
-    command = [*more.pop("before", ()), sys.executable, "-c", "from pennyweight.cli import main; main()"]
+    environment = _environment(place) | more.pop("env", {})
+    command = [*more.pop("before", ()), sys.executable, "-c", _COMMAND]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, *map(str, words)], cwd=place, env=environment, **pipes | more)
 
 
 def call(place, *words, **more):
+    if more.keys() <= {"env"}:
+        done = run(_COMMAND, *words, cwd=place, env=_environment(place) | more.get("env", {}))
+        return done.returncode, done.stdout, done.stderr
     process = start(place, *words, **more)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
+
+
+def _environment(place):
+    return {**os.environ, "PENNYWEIGHT_HOME": str(place / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"}

@@ -1,10 +1,9 @@
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from warm import run
 
 TABLE = "rooms,area,kind,price\n" + "".join(f"{n % 5},{n * 1.25},flat,{100 + n}\n" for n in range(1, 300))
 
@@ -18,9 +17,8 @@ def table(tmp_path):
 
 
 def pennyweight(folder, *words):
-    command = [sys.executable, "-c", "from pennyweight.cli import main; main()", *map(str, words)]
     environment = {**os.environ, "PENNYWEIGHT_HOME": str(folder / "home")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return run("from pennyweight.cli import main; main()", *words, cwd=folder, env=environment)
 
 
 def test_a_table_goes_through_packing_and_back(tmp_path, table):
