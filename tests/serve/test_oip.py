@@ -60,6 +60,12 @@ def test_an_answer_is_read_back_from_its_bytes_and_from_its_numbers(tensor):
     np.testing.assert_array_equal(np.array(told["outputs"][0]["data"], KINDS[kind]).reshape(x.shape), x)
 
 
+@pytest.mark.parametrize(("kind", "most"), [("INT64", 2**63 - 1), ("UINT64", 2**64 - 1), ("FP64", 1e308)])
+def test_the_greatest_numbers_are_read_unchanged(kind, most):
+    body = {"inputs": [{"name": "x", "shape": [2], "datatype": kind, "data": [0, most]}]}
+    assert oip.read(orjson.dumps(body)).rows.tolist() == [0, most]
+
+
 def test_nested_lists_are_read_too():
     body = {"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [[1, 2], [3, 4.5]]}]}
     np.testing.assert_array_equal(oip.read(orjson.dumps(body)).rows, [[1, 2], [3, 4.5]])
@@ -89,7 +95,16 @@ GOOD = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
         {"inputs": [GOOD | {"data": [1, "b"]}]},
         {"inputs": [GOOD | {"data": {"a": 1}}]},
         {"inputs": [GOOD | {"data": [1, None]}]},
+        {"inputs": [GOOD | {"data": ["1", "nan"]}]},
+        {"inputs": [GOOD | {"data": [True, False]}]},
+        {"inputs": [GOOD | {"data": [1, 1e300]}]},
+        {"inputs": [GOOD | {"data": [[1, 1e300]]}]},
+        {"inputs": [GOOD | {"data": [[1], 2]}]},
+        {"inputs": [GOOD | {"shape": [1], "data": None}]},
         {"inputs": [GOOD | {"data": 1}]},
+        {"inputs": [GOOD | {"datatype": "INT64", "data": [1, 2.5]}]},
+        {"inputs": [GOOD | {"datatype": "UINT8", "data": [1, -1]}]},
+        {"inputs": [GOOD | {"datatype": "BOOL", "data": ["", "a"]}]},
         {"inputs": [GOOD | {"datatype": "INT8", "data": [1, 300]}]},
         {"inputs": [GOOD | {"parameters": {"binary_data_size": 8}}]},
     ],

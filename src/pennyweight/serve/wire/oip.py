@@ -5,7 +5,6 @@ Source: https://github.com/open-inference/open-inference-protocol, and its binar
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import orjson
+import simdjson
 
 from pennyweight.serve.refused import bad
 
@@ -38,8 +38,13 @@ _KINDS: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_FAST = {"FP32": "f", "FP64": "d"}  # numbers that `struct` takes three times sooner than NumPy
-_MOST_FAST = 1 << 14  # which are also on the stack meanwhile
+_FROM: dict[str, set[type]] = {
+    "f": {float, int},
+    "i": {int},
+    "u": {int},
+    "b": {bool, int},
+}  # what becomes a number of a kind unchanged
+_FAST = {"FP32", "FP64"}  # numbers that need not become Python's on their way to an array
 
 
 class _Tensor(msgspec.Struct):
@@ -63,6 +68,7 @@ class _Body(msgspec.Struct):
 
 
 _READ = msgspec.json.Decoder(_Body)
+_NUMBERS = simdjson.Parser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +146,30 @@ def _checked(tensor: _Tensor) -> np.dtype[Any]:
 
 
 def _from_json(tensor: _Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
+    raw = bytes(tensor.data)
+    if tensor.datatype in _FAST and raw.find(b"[", 1) < 0 and (found := _floats(raw, kind)) is not None:
+        return _shaped(found, tensor)
     try:
-        data = orjson.loads(bytes(tensor.data))
-        if tensor.datatype in _FAST and 0 < len(data) <= _MOST_FAST and type(data[0]) in {float, int}:
-            flat = np.frombuffer(struct.pack(f"<{len(data)}{_FAST[tensor.datatype]}", *data), kind)
-        else:
-            flat = np.asarray(data, kind).reshape(-1)
-    except (ValueError, TypeError, OverflowError, RecursionError, IndexError, KeyError, struct.error):
-        raise bad(f"The data of {tensor.name[:40]!r} are not values of {tensor.datatype}.") from None
+        data = np.asarray(orjson.loads(raw), object).reshape(-1)
+        with np.errstate(over="raise"):
+            flat = data.astype(kind) if set(map(type, data)) <= _FROM[kind.kind] else None
+    except (ValueError, TypeError, OverflowError, RecursionError, FloatingPointError):
+        flat = None
+    if flat is None:
+        raise bad(f"The data of {tensor.name[:40]!r} are not values of {tensor.datatype}.")
     return _shaped(flat, tensor)
+
+
+def _floats(raw: bytes, kind: np.dtype[Any]) -> NDArray[Any] | None:
+    """The numbers in a flat list, which take half the time that they do as Python's; None if it is something else."""
+    try:
+        found = _NUMBERS.parse(raw)
+        if not isinstance(found, simdjson.Array):
+            return None
+        with np.errstate(over="raise"):
+            return np.frombuffer(found.as_buffer(of_type="d")).astype(kind, copy=False)
+    except (ValueError, TypeError, RuntimeError, FloatingPointError):
+        return None
 
 
 def _from_bytes(tensor: _Tensor, kind: np.dtype[Any], rest: memoryview) -> NDArray[Any]:
