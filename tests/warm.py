@@ -55,6 +55,7 @@ for to, path in enumerate([os.devnull, *order["streams"]]):
     os.dup2(opened, to)
     os.close(opened)
 sys.argv = ["-c", *order["words"]]
+sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 sys.modules["__main__"] = types.ModuleType("__main__")
 exec(compile(order["code"], "<string>", "exec"), vars(sys.modules["__main__"]))
 """

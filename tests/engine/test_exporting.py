@@ -115,6 +115,14 @@ def test_weights_that_answer_otherwise_are_not_written(both, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_answer_no_numbers_are_not_written(both, tmp_path):
+    artifact, _, _ = both
+    name = "model.norm.weight"
+    broken = altered(artifact, lambda tensors: tensors | {name: tensors[name] * np.nan})
+    with pytest.raises(CorruptError, match="answers otherwise"):
+        export(broken, tmp_path / "out")
+
+
 def test_a_network_that_was_cut_is_refused_with_the_weight_that_differs(both, tmp_path):
     artifact, _, _ = both
     name = "model.layers.1.mlp.up_proj.weight"

@@ -60,6 +60,29 @@ def test_the_level_is_kept_over_documents_of_very_different_lengths():
     assert binom.sf(false - 1, tries, ALPHA) > 0.01, false
 
 
+def test_one_document_that_is_nearly_all_of_the_text_does_not_hide_how_documents_differ():
+    rng, false, tries = np.random.default_rng(6), 0, 200
+    owners = np.repeat(np.arange(40), [20_000, *[50] * 39])
+    for _ in range(tries):
+        apart = 0.2 * rng.normal(size=40)[owners] + 0.1 * rng.normal(size=len(owners)) + 0.01
+        false += blocks.at_most(apart, 0.01, owners, 1 - ALPHA).p_value <= ALPHA
+    assert binom.sf(false - 1, tries, ALPHA) > 0.01, false
+
+
+@pytest.mark.parametrize("law", ["rare", "near"])
+def test_the_upper_bound_is_the_floor_from_which_on_the_test_is_sure(law):
+    apart, one = losses(law, 16_000, np.random.default_rng(7)), np.zeros(16_000, np.int64)
+    most = blocks.upper(apart, one, 1 - ALPHA)
+    assert most > apart.mean()
+    assert blocks.at_most(apart, most + 1e-9, one, 1 - ALPHA).p_value <= ALPHA
+    assert blocks.at_most(apart, most - 1e-9, one, 1 - ALPHA).p_value > ALPHA
+
+
+def test_no_bound_is_surer_than_the_resamples():
+    assert blocks.upper(np.zeros(20_000), np.zeros(20_000, np.int64), 0.95) == 0
+    assert blocks.upper(np.zeros(20_000), np.zeros(20_000, np.int64), 0.9999) == np.inf
+
+
 def test_what_clears_the_floor_is_certified():
     rng = np.random.default_rng(3)
     apart = 0.001 + 0.05 * remembering(60_000, 0.9, rng)

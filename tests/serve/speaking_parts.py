@@ -171,7 +171,7 @@ class Slow:
 
     def __init__(self, chorus, step_s):
         self._chorus, self._step_s, self.context, self.batches = chorus, step_s, chorus.context, []
-        self.room, self.bites, self.reads = chorus.room, chorus.bites, []
+        self.room, self.bites, self.pads, self.reads = chorus.room, chorus.bites, chorus.pads, []
 
     def prefill(self, prompts):
         self.reads.append(sum(map(len, prompts)))

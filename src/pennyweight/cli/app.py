@@ -13,6 +13,7 @@ from pennyweight.cli import (
     comparing,
     devices,
     ending,
+    ggml,
     handing,
     large,
     letting,
@@ -244,6 +245,7 @@ def ledger(
 
 app.add_typer(devices.app)
 app.add_typer(large.app)
+app.add_typer(ggml.app)
 app.add_typer(handing.app)
 app.add_typer(checking.app)
 app.add_typer(comparing.app)

@@ -107,7 +107,7 @@ def _tell_text(found: Comparison, names: tuple[str, str]) -> None:
     if text.most is not None:
         say(f"Perplexity is at most {text.most - 1:+.3%} apart, as sure as was asked for.")
     if apart is None:
-        say("Vocabularies differ, so there is no divergence.")
+        say("Vocabularies differ, or one rules out what the other does not, so there is no divergence.")
         return
     least = "" if apart.exact else "at least "
     between = f" ({apart.interval[0]:.3g} to {apart.interval[1]:.3g})" if apart.interval else ""

@@ -29,7 +29,7 @@ def learn_pairs(text: str, size: int) -> str:
     except ImportError:
         raise MissingExtraError.of("tokenizers", "llm") from None
     if size <= _BYTES:
-        raise BadInputError(f"A vocabulary of {size} has no room for every byte.", f"ask for more than {_BYTES + 1}.")
+        raise BadInputError(f"A vocabulary of {size} has no room for every byte.", f"ask for {_BYTES + 1} or more.")
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()

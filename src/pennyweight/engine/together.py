@@ -43,4 +43,4 @@ def _drift(artifact: Artifact, session: Session) -> float:
     told, memory = chorus.prefill([row[:end] for row, end in zip(x, ends, strict=True)])
     went_on, _ = chorus.step(x[rows, ends], memory)
     pairs = ((told, ends - 1), (went_on, ends))
-    return max(float(np.abs(softmax(found) - recorded[rows, at]).max()) for found, at in pairs)
+    return float(np.max([np.abs(softmax(found) - recorded[rows, at]).max() for found, at in pairs]))

@@ -50,8 +50,15 @@ class Blocks:
         return len(self.codes) / self.n if self.n else math.nan
 
     def units(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """The influence (G,) of each block on the mean of `values` (N,), widened by what it shares with the next."""
+        """The influence (G,) of each block on the mean of `values` (N,), widened by what it shares with the next.
+
+        A block with more than its share of the tokens draws the mean to itself and so seems to be near it: it counts
+        by how far the mean is without it (the jackknife's influence).
+        """
+        sizes = np.bincount(self.codes)
         sums = np.bincount(self.codes, weights=values - values.mean()).astype(np.float64) * (self.n / len(values))
+        if self.n > 1:
+            sums *= np.maximum(1.0, (1 - 1 / self.n) / (1 - sizes / len(values)))
         widened: NDArray[np.float64] = sums * math.sqrt(1 + 2 * _next_alike(sums))
         return widened
 
@@ -92,6 +99,13 @@ def at_most(losses: NDArray[Any], most: float, documents: NDArray[np.int64], con
     clear = most - np.asarray(losses, np.float64)
     tests = [_test(clear, cut, confidence) for cut in blocks_of(documents)]
     return max(tests, key=lambda test: test.p_value)
+
+
+def upper(losses: NDArray[Any], documents: NDArray[np.int64], confidence: float) -> float:
+    """The least `most` of which `at_most` is sure, a bound for the mean of `losses` (N,); infinite if there is none."""
+    gains = -np.asarray(losses, np.float64)
+    reach = max(studentized.reach(cut.units(gains), None, 1 - confidence) for cut in blocks_of(documents))
+    return reach - float(gains.mean())
 
 
 def interval(values: NDArray[Any], documents: NDArray[np.int64], confidence: float = 0.95) -> tuple[float, float]:

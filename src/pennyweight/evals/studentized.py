@@ -28,17 +28,38 @@ def p_value(effect: float, units: NDArray[Any], span: float | None, alpha: float
     (`span`), or, if that has no bound, the largest loss seen. Its weight is such that a sample without any loss gets
     the answer of the exact binomial test at `alpha`.
     """
+    shift, se, wide = _with_unseen(units, span, alpha)
+    if se <= 0:
+        return 1 / (RESAMPLES + 1) if effect > 0 else 1.0
+    from scipy.stats import t
+
+    student = float(t.sf((effect - shift) / se, len(units) - 1))
+    here = effect / _spread(units, wide)
+    return max(student, (1 + int((_studentized(units, wide) >= here).sum())) / (RESAMPLES + 1))
+
+
+def reach(units: NDArray[Any], span: float | None, alpha: float) -> float:
+    """What an effect must be larger than for `p_value` to be at most `alpha`; infinite if no effect is enough."""
+    beyond = math.floor(alpha * (RESAMPLES + 1) + 1e-9) - 1  # resamples that may be as far as the effect
+    shift, se, wide = _with_unseen(units, span, alpha)
+    if beyond < 0:
+        return math.inf
+    if se <= 0:
+        return 0.0
+    from scipy.stats import t
+
+    student = shift + se * float(t.isf(alpha, len(units) - 1))
+    return max(student, _spread(units, wide) * float(np.sort(_studentized(units, wide))[-1 - beyond]))
+
+
+def _with_unseen(units: NDArray[Any], span: float | None, alpha: float) -> tuple[float, float, float]:
+    """With the worst unit more: by how much it moves the mean, the standard error, what it adds to sums of squares."""
     n = enough(len(units))
     worst = max(0.0, -float(units.min())) if span is None else span
     weight = weight_of_unseen(alpha)
     shift = weight * worst / (n + weight)
     variance = (float(units @ units) + weight * worst**2) / (n + weight) - shift**2
-    if variance <= 0:
-        return 1 / (RESAMPLES + 1) if effect > 0 else 1.0
-    from scipy.stats import t
-
-    student = float(t.sf((effect - shift) / math.sqrt(variance / (n + weight - 1)), n - 1))
-    return max(student, _bootstrap(effect, units, weight * worst**2))
+    return shift, math.sqrt(max(variance, 0.0) / (n + weight - 1)), weight * worst**2
 
 
 def enough(n: int) -> int:
@@ -62,17 +83,21 @@ def weight_of_unseen(alpha: float) -> float:
     return ((math.sqrt(z * z + 4 * math.log(1 / alpha)) - z) / 2) ** 2
 
 
-def _bootstrap(effect: float, units: NDArray[Any], wide: float) -> float:
-    """The share of resamples whose studentised mean is at least the effect's; `wide` adds to each sum of squares."""
+def _spread(units: NDArray[Any], wide: float) -> float:
+    """The standard error of the mean of `units`; `wide` adds to the sum of squares."""
     n, mean = len(units), float(units.mean())
-    here = effect / math.sqrt((float(units @ units) - n * mean**2 + wide) / (n * (n - 1)))
-    as_far = 0
+    return math.sqrt((float(units @ units) - n * mean**2 + wide) / (n * (n - 1)))
+
+
+def _studentized(units: NDArray[Any], wide: float) -> NDArray[np.float64]:
+    """By how many of its standard errors the mean of each resample is off; infinite for one without any spread."""
+    n, mean = len(units), float(units.mean())
+    found = []
     for total, squares in _resamples(units):
         variance = np.maximum(squares - total**2 / n + wide, 0) / (n * (n - 1))
         flat = variance <= 0
-        far = (total / n - mean) / np.sqrt(np.where(flat, 1.0, variance))
-        as_far += int((flat | (far >= here)).sum())
-    return (1 + as_far) / (RESAMPLES + 1)
+        found.append(np.where(flat, np.inf, (total / n - mean) / np.sqrt(np.where(flat, 1.0, variance))))
+    return np.concatenate(found)
 
 
 def _resamples(units: NDArray[Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:

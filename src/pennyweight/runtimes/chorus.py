@@ -38,12 +38,13 @@ class Chorus(ABC):
     """A language model that reads texts and continues them; `context` is the longest text that it can hold.
 
     `room` is how many tokens all texts together may hold, 0 for any number; `bites` says that reading a text in
-    several parts takes about as long as reading it at once.
+    several parts takes about as long as reading it at once, `pads` that each text takes as much room as the longest.
     """
 
     context: int
     room: int = 0
     bites: bool = False
+    pads: bool = False
 
     @abstractmethod
     def prefill(self, prompts: Sequence[NDArray[np.int64]]) -> Next:

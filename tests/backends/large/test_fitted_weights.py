@@ -6,7 +6,7 @@ import torch
 from pennyweight.backends.large.awq import channel_factors
 from pennyweight.backends.large.gptq import gptq
 from pennyweight.backends.large.grids import Grid
-from pennyweight.backends.large.inputs import Inputs, moved_share
+from pennyweight.backends.large.inputs import SAMPLE, Inputs, moved_share
 from pennyweight.errors import BadInputError
 
 WIDTH, GROUP = 256, 64
@@ -100,6 +100,26 @@ def test_inputs_that_are_no_numbers_are_refused(number):
         gptq(torch.randn(4, 32), inputs.t() @ inputs, Grid(4, 32, "BF16"))
     with pytest.raises(BadInputError, match="infinite"):
         Inputs(32, 64, moments=True).add(inputs, held=False)
+
+
+def test_inputs_that_are_nearly_zero_get_no_huge_scales(case):
+    weights, fitted, _ = case
+    fitted = fitted.clone()
+    fitted[:, :GROUP] *= 1e-8
+    grid = Grid(4, GROUP, "F16")
+    plain = grid.plain(weights.view(-1, GROUP)).view(len(weights), -1)
+    _, scales = gptq(weights, fitted.t() @ fitted / len(fitted), grid)
+    assert scales.isfinite().all()
+    assert (scales[:, 0].abs() < 3 * plain[:, 0]).all()
+
+
+@pytest.mark.parametrize(("texts", "length"), [(3000, 16), (200, 512), (9, 113)])
+def test_no_more_tokens_are_kept_than_the_plan_counts_with(texts, length):
+    inputs = Inputs(4, texts * length, moments=False)
+    for number in range(texts + texts // 7):
+        inputs.add(torch.randn(length, 4), held=number % 8 == 7)
+    assert 0 < len(inputs.held) <= SAMPLE
+    assert SAMPLE // 2 <= len(inputs.seen) <= SAMPLE
 
 
 def test_moments_are_of_tokens_seen_and_samples_are_apart():

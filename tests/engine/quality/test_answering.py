@@ -7,7 +7,7 @@ from pennyweight.engine.quality.answering import Reader, answer, generated, like
 from pennyweight.engine.quality.retrieving import DEPTHS, NUMBERS, hidden, probes, retrieve
 from pennyweight.engine.quality.tasks import Sample
 from pennyweight.engine.quality.text import encode, ids_of
-from pennyweight.errors import BadInputError
+from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.runtimes.hf import open_model, open_tokenizer
 
 
@@ -111,6 +111,37 @@ def test_what_is_found_is_ranked_among_ten(reader, pupils):
     assert found.rank.shape == (20,)
     assert found.rank.min() >= 0
     assert found.rank.max() < NUMBERS
+
+
+def test_what_is_looked_through_begins_as_the_tokenizer_begins_texts(reader, pupils):
+    from tokenizers.processors import TemplateProcessing
+
+    begins = open_tokenizer(pupils / "good")
+    mark = begins.bos_token
+    begins.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{mark} $A", special_tokens=[(mark, begins.bos_token_id)]
+    )
+    marked = Reader(reader.model, begins, 256)
+    (probe, *_) = probes((96,), 1, 256)
+    ids = hidden(marked, np.arange(6, 60), probe, 6)
+    assert ids[0] == begins.bos_token_id
+    assert ids.count(begins.bos_token_id) == 1
+    assert len(ids) == 90
+
+
+def test_answers_that_are_no_numbers_are_refused_by_the_name_of_the_model(reader, pupils):
+    import torch
+
+    broken = open_model(pupils / "good")
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(torch.nan)
+    asks, text = Reader(broken, reader.tokenizer, 256, "broken"), encode(["the mill stood"], reader.tokenizer)
+    choice = Sample("t", ("the mill",) * 2, (" the", " a"), 0)
+    for sample in (choice, Sample("t", ("the mill",), (" the",)), Sample("t", ("the mill",), answer="x")):
+        with pytest.raises(CorruptError, match="model broken answers with numbers that are not finite"):
+            answer(asks, [sample], lambda _: None)
+    with pytest.raises(CorruptError, match="not finite"):
+        retrieve(asks, text, probes((96,), 1, 256), lambda _: None)
 
 
 @pytest.mark.parametrize("length", [10, 257])

@@ -51,7 +51,8 @@ def test_one_that_is_nearly_the_same_holds_and_one_with_noise_in_its_weights_doe
     assert 1 < near.text.most < 1.01
     assert not worse.held
     assert worse.text.ratio > 1.05
-    assert "more text would not mend that" in worse.checks[0].why
+    assert f"it is {worse.text.ratio - 1:.3%} higher, and more text would not mend that" in worse.checks[0].why
+    assert (worse.text.most > 1.01, near.text.most <= 1.01) == (True, True)
     assert worse.checks[0].needed is None
     low, high = worse.divergence.interval
     assert 0 < near.divergence.mean < low < worse.divergence.mean < high
@@ -195,7 +196,15 @@ def test_it_is_told_how_far_it_is(pupils, asked, tasks):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"give_up": -1}, {"confidence": 0.4}, {"give_up_tasks": 0}, {"give_up_tasks": 1}, {"texts": ()}],
+    [
+        {"give_up": -1},
+        {"confidence": 0.4},
+        {"give_up_tasks": 0},
+        {"give_up_tasks": 1},
+        {"texts": ()},
+        {"stride": -1},
+        {"most_tokens": 0},
+    ],
 )
 def test_what_contradicts_itself_is_said_before_anything_is_opened(wrong):
     with pytest.raises(BadInputError):

@@ -73,6 +73,11 @@ def test_a_sample_written_once_for_each_filter_counts_once(tmp_path):
     assert len(read_tasks(file)) == 2
 
 
+def test_a_question_that_is_asked_twice_counts_once(tmp_path):
+    line = {"question": "6 * 7 =", "answer": "42"}
+    assert len(read_tasks(write(tmp_path, line, line, line | {"answer": "43"}))) == 2
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

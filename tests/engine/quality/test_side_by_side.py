@@ -3,7 +3,7 @@ import pytest
 
 from pennyweight.engine.quality.scoring import TOP, Memory, check_finite, log_probabilities, side_by_side
 from pennyweight.engine.quality.text import Text, encode
-from pennyweight.errors import CorruptError
+from pennyweight.errors import CorruptError, StorageError
 from pennyweight.runtimes.hf import open_model, open_tokenizer
 
 
@@ -76,6 +76,27 @@ def test_one_after_the_other_gives_the_same_losses_and_no_larger_divergence(pair
 def test_a_small_vocabulary_is_kept_whole(tmp_path):
     assert Memory(tmp_path, 3, TOP)._whole
     assert not Memory(tmp_path, 3, TOP + 1)._whole
+
+
+def test_tokens_that_neither_can_say_are_no_divergence(pupils, text, tmp_path):
+    import torch
+
+    never = open_model(pupils / "good")
+    bias = torch.zeros(384)
+    bias[1] = -torch.inf
+    never.lm_head.register_forward_hook(lambda _module, _given, said: said + bias)
+    assert not (text.documents[0] == 1).any()
+    assert abs(side_by_side((never, never), both(text), text.scored, ignore).divergence).max() == 0
+    memory = Memory(tmp_path, text.scored, 384)
+    memory._shape, memory._whole = (text.scored, 384), True
+    memory._names, memory._logs = np.zeros((text.scored, 384), np.int64), np.zeros((text.scored, 384), np.float32)
+    memory.listen(never, batches(text), ignore)
+    assert abs(memory.beside(never, batches(text), ignore).divergence).max() < 1e-6
+
+
+def test_more_than_the_disk_holds_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(StorageError, match="What the first model says takes"):
+        Memory(tmp_path, 10**14, 384)
 
 
 def test_a_model_beside_itself_is_nowhere_apart(pair, text, tmp_path):

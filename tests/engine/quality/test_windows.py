@@ -72,6 +72,12 @@ def test_a_file_is_a_document_and_so_is_each_line_of_a_jsonl(tmp_path):
     assert read([tmp_path / "a.txt", tmp_path / "b.jsonl"]) == ["one\ntwo\n", "three", "four"]
 
 
+def test_a_text_that_is_there_twice_counts_once(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n{"text": "two"}\n')
+    assert read([tmp_path / "a.txt", tmp_path / "b.jsonl", tmp_path / "a.txt"]) == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [

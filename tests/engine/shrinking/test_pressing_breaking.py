@@ -150,6 +150,14 @@ def test_without_the_states_blocks_are_done_again_and_with_others_nothing_goes_o
     assert same(tmp_path / "out", tmp_path / "fresh")
 
 
+def test_with_another_tokenizer_nothing_goes_on(tiny, text, tmp_path):
+    interrupted(plan(tiny, wish(text)), tmp_path / "out", blocks=1)
+    words = tiny / "tokenizer.json"
+    words.write_text(json.dumps(json.loads(words.read_text()) | {"version": "1.0", "normalizer": {"type": "NFC"}}))
+    with pytest.raises(BadInputError, match="other settings"):
+        shrink(plan(tiny, wish(text)), tmp_path / "out", resume=True)
+
+
 def test_states_that_are_not_whole_are_not_taken(tmp_path):
     import torch
 

@@ -9,17 +9,9 @@ from pennyweight.catalog.accelerators import accelerator
 from pennyweight.catalog.models import model
 from pennyweight.errors import BadInputError, UnknownNameError
 from pennyweight.layout.serving.additive import Additive
-from pennyweight.layout.serving.closed_loop import (
-    DECODE,
-    FIRST,
-    accepted,
-    capacity,
-    decode_values,
-    first_values,
-    marks,
-    settle,
-)
+from pennyweight.layout.serving.closed_loop import accepted, capacity, decode_values, first_values, settle
 from pennyweight.layout.serving.fleet import Pool, Serving, fleet_of
+from pennyweight.layout.serving.forms import DECODE, FIRST, marks
 from pennyweight.layout.serving.passes import decode_terms, experts_hit, weight_byte, weights_of
 
 LLAMA, DEEPSEEK, QWEN = model("llama-3.1-70b"), model("deepseek-ai/DeepSeek-V3"), model("Qwen/Qwen3-235B-A22B")

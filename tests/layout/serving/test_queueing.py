@@ -7,8 +7,9 @@ from pennyweight.catalog.accelerators import accelerator
 from pennyweight.catalog.models import model
 from pennyweight.errors import BadInputError
 from pennyweight.layout.serving.additive import Additive
-from pennyweight.layout.serving.closed_loop import DECODE, settle
+from pennyweight.layout.serving.closed_loop import settle
 from pennyweight.layout.serving.fleet import Pool, Serving, fleet_of
+from pennyweight.layout.serving.forms import DECODE
 from pennyweight.layout.serving.iterating import simulate
 from pennyweight.layout.serving.queueing import Arrivals, Objective, Server, forecast
 

@@ -13,6 +13,7 @@ from pennyweight.errors import BadInputError
 from pennyweight.runtimes.hf import open_model
 from pennyweight.runtimes.hf.chorus import TorchChorus
 from pennyweight.runtimes.hf.opening import open_hf, runtime_for
+from pennyweight.runtimes.hf.paged import Blocks
 
 CONTEXT, VOCABULARY = 96, 384
 LENGTHS = (1, 5, 33, 40, 64)
@@ -122,6 +123,15 @@ def test_blocks_of_texts_that_nobody_has_are_free_again(folder):
         assert chorus._blocks.free < before
         del memory, other, again
     assert chorus._blocks.free == before
+
+
+def test_a_text_that_another_thread_lets_go_of_is_counted_by_who_reads_next():
+    blocks = Blocks(2)
+    text = blocks.text()
+    blocks.add(text)
+    del text
+    assert (blocks._free, list(blocks._left)) == ([1], [[0]])
+    assert blocks.free == 2
 
 
 def test_running_out_of_blocks_is_said(folder):

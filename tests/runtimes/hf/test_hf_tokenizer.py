@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.runtimes.hf.chat import ChatTemplate
+from pennyweight.runtimes.hf.pieces import WindowPieces
 from pennyweight.runtimes.hf.tokenizer import read_tokenizer
 
 SAID = "Hellö wörld 中文 😀 \u0000 ok\n  three spaces"
@@ -177,6 +178,10 @@ def test_a_template_has_what_model_folders_expect():
         "{{ 'a' * 1000000000 }}",
         "{{ 9 ** 9999999 }}",
         "{% for a in range(99999) %}{{ 'a' * 100 }}{% endfor %}",
+        "{% set it = namespace(x='ab') %}{% for a in range(99) %}{% set it.x = it.x ~ it.x %}{% endfor %}",
+        "{% set it = namespace(x='ab') %}{% for a in range(99) %}{% set it.x = it.x + it.x %}{% endfor %}",
+        "{% set it = namespace(x=[1]) %}{% for a in range(99) %}{% set it.x = it.x + it.x %}{% endfor %}",
+        "{{ '%0999999999d' % 1 }}",
         "{{ raise_exception('roles must alternate') }}",
         "{{ messages[7].content.x }}",
     ],
@@ -184,6 +189,18 @@ def test_a_template_has_what_model_folders_expect():
 def test_a_template_reaches_nothing_and_takes_no_more_than_a_chat_may(source):
     with pytest.raises(BadInputError, match="chat template refuses"):
         render(source)
+
+
+def test_tokens_that_say_nothing_are_not_read_again_and_again(spaced):
+    pieces = spaced[0].pieces()
+    assert isinstance(pieces, WindowPieces)
+    assert [pieces.put(9999) for _ in range(100)] == [""] * 100
+    assert len(pieces._ids) < 40
+
+
+def test_a_template_joins_texts_and_numbers():
+    source = "{% set it = namespace(x='a') %}{% set it.x = it.x ~ 1 ~ ('b' + 'c') %}{{ it.x }}{{ 1 + 2 }}{{ 7 % 4 }}"
+    assert render(source) == "a1bc33"
 
 
 def test_what_a_template_says_against_messages_is_told():

@@ -83,6 +83,18 @@ def test_texts_begin_when_the_model_has_room_for_all_of_their_tokens(pool):
     asyncio.run(sing())
 
 
+def test_where_texts_are_padded_each_takes_the_room_of_the_longest(pool):
+    async def sing():
+        mine = choir(pool, 0.001)
+        mine.chorus.room, mine.chorus.pads = 60, True
+        parts = [(most, mine.begin(wanted(most=most))) for most in (27, 2, 2, 2)]  # 45 tokens in all, or 120 padded
+        for most, part in parts:
+            assert await said(part) == likeliest("abc", most)
+        assert max(mine.chorus.batches) == 2
+
+    asyncio.run(sing())
+
+
 def test_who_hangs_up_before_its_turn_is_never_begun_and_the_others_go_on(pool):
     async def sing():
         mine = choir(pool, 0.002, most_texts=1)

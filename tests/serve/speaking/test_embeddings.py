@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import openai
@@ -11,6 +12,9 @@ from llamas import write_llama
 from speaking_parts import rows, speaking
 from transformers import AutoModel, AutoTokenizer
 
+from pennyweight.runtimes.hf.embedding import calls
+from pennyweight.serve.answering.pace import Pace
+from pennyweight.serve.refused import RefusedError
 from pennyweight.serve.versions.registering import kept
 from pennyweight.serve.wire.openai_asked import Embed
 
@@ -99,17 +103,37 @@ def test_a_budget_that_is_used_up_says_so(here, client):
         client.embeddings.create(model="gpt", input=[[1] * 60] * 20)
 
 
-def test_too_much_that_waits_is_told_to_come_again(here):
-    embedder = here.face.shelf.get("gpt").embedder
+def test_long_texts_are_read_a_few_at_a_time_and_others_have_their_turn_in_between(here):
+    embedder, turns = here.face.shelf.get("gpt").embedder, []
 
     async def ask():
         with ThreadPoolExecutor(1) as pool:
             embedder.pool, before = pool, embedder.pool
-            embedder._waiting = 10**9
             try:
-                await embedder.embed(embedder.tokens(Embed("gpt", ("a",))))
+                many = asyncio.ensure_future(embedder.embed([np.array([5, 6])] * 100))
+                many.add_done_callback(lambda _: turns.append("many"))
+                await asyncio.sleep(0)
+                await embedder.embed([np.array([7])])
+                turns.append("one")
+                return (await many)[0]
             finally:
-                embedder._waiting, embedder.pool = 0, before
+                embedder.pool = before
 
-    with pytest.raises(Exception, match="Too many requests wait"):
-        asyncio.run(ask())
+    assert asyncio.run(ask()).shape == (100, 64)
+    assert turns == ["one", "many"]
+    assert [len(each) for each in calls([np.zeros(4000, int)] * 3)] == [2, 1]
+    assert [len(each) for each in calls([np.zeros(9000, int)] * 2)] == [1, 1]
+
+
+def test_more_than_one_request_may_take_is_refused(here):
+    embedder = here.face.shelf.get("gpt").embedder
+    with pytest.raises(RefusedError, match="too much for one request"):
+        asyncio.run(replace(embedder, pace=Pace(1000.0)).embed([np.array([5])]))
+
+
+def test_too_much_that_waits_is_told_to_come_again(here):
+    embedder = replace(here.face.shelf.get("gpt").embedder, pace=Pace(0.01))
+    embedder.pace.saw(10, 0.01)
+    embedder._waiting = 10**9
+    with pytest.raises(RefusedError, match="Too many requests wait"):
+        asyncio.run(embedder.embed(embedder.tokens(Embed("gpt", ("a",)))))

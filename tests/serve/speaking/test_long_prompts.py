@@ -1,6 +1,7 @@
 """A long prompt is read part by part while others go on, and what cannot be read fails nobody else."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_who_hangs_up_while_it_is_read_is_read_no_further_and_the_next_is(pool):
         assert (first.begun, first.made) == (True, [])
         assert sum(mine.chorus.reads) < len(LONG)
         await soon(lambda: not mine.running)
+
+    asyncio.run(sing())
+
+
+def test_a_prompt_that_takes_too_long_to_read_makes_room_for_the_next(pool):
+    async def sing():
+        mine = choir(pool, most_read=2, longest_s=0.1)
+        mine.chorus.read = lambda tokens, memory: (
+            time.sleep(0.03) or type(mine.chorus).read(mine.chorus, tokens, memory)
+        )
+        first = mine.begin(wanted(LONG))
+        await soon(lambda: first.reason)
+        assert await said(mine.begin(wanted("h", 1))) == likeliest("h", 1)
+        assert (first.begun, first.reason, first.made) == (True, "length", [])
+        assert sum(mine.chorus.reads) < len(LONG)
 
     asyncio.run(sing())
 

@@ -217,6 +217,38 @@ def test_a_name_without_a_slash_is_a_models():
     assert named(["digits", "gpt@staging"], "") == ("digits", "gpt@staging")
 
 
+def rewritten(folder, **more):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_a_config_that_names_more_layers_than_there_can_be_is_refused_at_once(folder):
+    rewritten(folder, num_hidden_layers=10**9)
+    with pytest.raises(BadInputError, match="1000000000 layers"):
+        kept(folder, "tiny")
+
+
+def test_a_config_that_does_not_say_how_many_tokens_there_are_is_refused(folder):
+    rewritten(folder, vocab_size=None)
+    with pytest.raises(BadInputError, match="vocab_size"):
+        kept(folder, "tiny")
+
+
+@pytest.mark.parametrize("more", [{"rms_norm_eps": "x"}, {"rope_scaling": 7}, {"num_attention_heads": None}])
+def test_a_config_that_makes_no_sense_is_not_for_pages(folder, more):
+    rewritten(folder, **more)
+    with pytest.raises(BadInputError, match="OpenVINO does not serve"):
+        kept(folder, "tiny", way=Way("openvino"))
+
+
+def test_weights_that_a_graph_would_leave_out_are_not_for_pages(tmp_path, monkeypatch):
+    monkeypatch.setenv("PENNYWEIGHT_HOME", str(tmp_path / "home"))
+    folder = write_llama(tmp_path / "two", layers=2, width=16, context=32)
+    rewritten(folder, num_hidden_layers=1)
+    with pytest.raises(BadInputError, match=r"does not use, such as 'model.layers.1"):
+        kept(folder, "two", way=Way("openvino"))
+
+
 def test_what_is_an_artifact_is_no_checkpoint(folder, tmp_path):
     assert is_checkpoint(folder)
     (folder / "manifest.json").write_text("{}")

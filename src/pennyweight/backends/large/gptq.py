@@ -96,17 +96,23 @@ def _rounded(weights: Tensor, mixing: Tensor, fixed: tuple[Tensor, Tensor], grid
 
 def _refitted(weights: Tensor, codes: Tensor, scales: Tensor, hessian: Tensor, grid: Grid) -> Tensor:
     """Scales that are best for the codes, group after group, the others being as they are."""
+    import torch
+
     rows = len(weights)
     grouped = codes.view(rows, -1, grid.group)
-    slope = (weights - (grouped * scales[..., None]).view_as(weights)) @ hessian
+    apart = weights - (grouped * scales[..., None]).view_as(weights)
+    # damped as the codes were: a group of inputs that are nearly nothing must not make up for others by a huge scale
+    damping = _DAMPING * float(hessian.diagonal().mean())
+    slope = (apart @ hessian).add_(apart, alpha=damping)
     fitted = scales.clone()
     for number in range(grouped.shape[1]):
         place = slice(number * grid.group, (number + 1) * grid.group)
         own = grouped[:, number]
-        curve = ((own @ hessian[place, place]) * own).sum(-1)
-        better = fitted[:, number] + (own * slope[:, place]).sum(-1) * inverse(curve)
-        better = grid.kept(better)
+        curve = ((own @ hessian[place, place]) * own).sum(-1) + damping * own.square().sum(-1)
+        better = grid.kept(fitted[:, number] + (own * slope[:, place]).sum(-1) * inverse(curve))
+        better = torch.where(better.isfinite(), better, fitted[:, number])
         moved = better - fitted[:, number]
         slope.addmm_(own * moved[:, None], hessian[place], alpha=-1)
+        slope[:, place].addcmul_(own, moved[:, None], value=-damping)
         fitted[:, number] = better
     return fitted

@@ -30,8 +30,8 @@ class Inputs:
     def __init__(self, width: int, tokens: int, *, moments: bool) -> None:
         import torch
 
-        self._every = max(1, tokens // SAMPLE)
-        self._count, self._averaged = 0, False
+        self._every = max(1, -(-tokens // SAMPLE))
+        self._count, self._apart, self._averaged = 0, 0, False
         self._sum = torch.zeros(width, width) if moments else None
         self._squares = torch.zeros(width)
         self._seen: list[Tensor] = []
@@ -46,11 +46,13 @@ class Inputs:
                 "calibrate with another text, or download the model again.",
             )
         if held:
-            self._held.append(rows[:: max(1, self._every // 4)].clone())
+            every = max(1, self._every // 4)
+            self._held.append(rows[-self._apart % every :: every].clone())
+            self._apart += len(rows)
             return
+        self._seen.append(rows[-self._count % self._every :: self._every].clone())
         self._count += len(rows)
         self._squares += squares
-        self._seen.append(rows[:: self._every].clone())
         if self._sum is not None:
             self._sum.addmm_(rows.t(), rows)
 

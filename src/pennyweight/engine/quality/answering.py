@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.engine.quality.scoring import log_probabilities
+from pennyweight.engine.quality.scoring import log_probabilities, not_finite
 from pennyweight.engine.quality.text import ids_of, start_of
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ _LONG = 32
 @final
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A model with its tokenizer, and the tokens it can look at (0: unknown) and tells apart."""
+    """A model with its tokenizer, the tokens it can look at (0: unknown), and what it is called if it goes wrong."""
 
     model: Any
     tokenizer: Any
     context: int
+    name: str = "that was given"
 
     def pair(self, context: str, ending: str) -> tuple[list[int], list[int]]:
         """The tokens of a context and of its ending, split as in their whole; spaces before the ending are part of it.
@@ -51,6 +52,13 @@ class Reader:
     def marked(self, text: str) -> list[int]:
         """The tokens of a text, after that of its beginning if the tokenizer puts one there."""
         return [*start_of(self.tokenizer), *ids_of(text, self.tokenizer)]
+
+    def likelihoods(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Those of endings after their contexts; raises `CorruptError` if they are no numbers."""
+        logs, guessed = likelihoods(self.model, pairs)
+        if np.isnan(logs).any():
+            raise not_finite(self.name)
+        return logs, guessed
 
     @property
     def _empty(self) -> int:
@@ -82,7 +90,7 @@ def _answered(reader: Reader, sample: Sample) -> tuple[bool, bool]:
         right = generated(reader, sample).strip() == sample.answer.strip()
         return right, right
     pairs = list(map(reader.pair, sample.contexts, sample.endings))
-    logs, guessed = likelihoods(reader.model, pairs)
+    logs, guessed = reader.likelihoods(pairs)
     if len(pairs) == 1:
         return bool(guessed[0]), bool(guessed[0])
     per_byte = logs / [len(ending.encode()) for ending in sample.endings]
@@ -132,7 +140,10 @@ def _read_once(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> tupl
 
 
 def generated(reader: Reader, sample: Sample) -> str:
-    """The likeliest text after the context of a question, token by token, up to where it stops."""
+    """The likeliest text after the context of a question, token by token, up to where it stops.
+
+    Raises `CorruptError` if what the model answers is no number.
+    """
     import torch
 
     ids = reader.fitting(reader.marked(sample.contexts[0]), sample.most_new)
@@ -142,6 +153,8 @@ def generated(reader: Reader, sample: Sample) -> str:
         while len(new) < sample.most_new:
             said = reader.model(input_ids=last, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache, token = said.past_key_values, int(said.logits[0, -1].argmax())
+            if not bool(said.logits[0, -1, token].isfinite()):
+                raise not_finite(reader.name)
             new.append(token)
             text: str = reader.tokenizer.decode(new, skip_special_tokens=True)
             found = [text.index(stop) for stop in sample.until if stop in text]

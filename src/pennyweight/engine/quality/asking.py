@@ -51,6 +51,9 @@ class Asked:
                 f"Between 0 and all of the right answers may be given up, not {self.give_up_tasks:g}.",
                 "give a share such as 5%.",
             )
+        for number in (self.window, self.stride, self.most_tokens, self.repeats):
+            if number is not None and number < 1:
+                raise BadInputError(f"Text cannot be read {number} at a time.", "give windows and counts above zero.")
         if not self.texts:
             raise BadInputError("There is no text to score.", "give --text FILE.")
 

@@ -105,7 +105,7 @@ def _opened(folder: Path, matter: Matter) -> Any:
 
 
 def _said(model: Any, folder: Path, matter: Matter, which: int) -> _Said:
-    reader = Reader(model, matter.tokenizers[which], matter.context)
+    reader = Reader(model, matter.tokenizers[which], matter.context, str(folder))
     answers = found = None
     if matter.samples:
         hear = matter.progress(f"{folder.name} answers", len(matter.samples))

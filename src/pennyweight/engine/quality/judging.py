@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import groupby
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,10 +35,7 @@ def on_text(text: Text, scores: Scores, windows: tuple[int, int], confidence: fl
     losses = [float(each.mean()) for each in (scores.first, scores.second)]
     bits = [loss * text.scored / (math.log(2) * text.byte) for loss in losses]
     apart = scores.second - scores.first
-    most = None
-    if _enough(text):
-        wide = [(standard_error(cut.units(apart), None), cut.n) for cut in blocks.blocks_of(text.owners)]
-        most = _exp(float(apart.mean()) + NormalDist().inv_cdf(confidence) * max(se for se, _ in wide))
+    most = blocks.upper(apart, text.owners, confidence) if _enough(text) else math.inf
     return OnText(
         text.scored,
         text.byte,
@@ -48,12 +44,12 @@ def on_text(text: Text, scores: Scores, windows: tuple[int, int], confidence: fl
         (_exp(losses[0]), _exp(losses[1])),
         (bits[0], bits[1]),
         _exp(float(apart.mean())),
-        most,
+        _exp(most) if math.isfinite(most) else None,
     )
 
 
 def divergence_of(text: Text, scores: Scores) -> Divergence | None:
-    """How far apart the models are; None if their vocabularies differ."""
+    """How far apart the models are; None if their vocabularies differ, or the second rules out what the first says."""
     if not np.isfinite(scores.divergence).all():
         return None
     apart, agree = np.maximum(scores.divergence, 0), scores.agree.astype(np.float64)
@@ -86,7 +82,7 @@ def perplexity_check(text: Text, scores: Scores, asked: Asked) -> Check:
     if held:
         why = ""
     elif needed is None:
-        why = "it is higher on this text, and more text would not mend that"
+        why = f"on this text it is {_exp(float(apart.mean())) - 1:.3%} higher, and more text would not mend that"
     else:
         needed = max(needed, text.scored + 1)
         why = f"too little text to be sure: about {needed:,} tokens ({_size(text, needed)}) would be enough"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from pennyweight.engine.quality.answering import likelihoods
-from pennyweight.engine.quality.text import ids_of
+from pennyweight.engine.quality.text import ids_of, start_of
 from pennyweight.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -75,12 +74,13 @@ def probes(lengths: Sequence[int], repeats: int, context: int) -> list[Probe]:
 
 def retrieve(reader: Reader, text: Text, asked: Sequence[Probe], watch: Callable[[int], None]) -> Found:
     """Look for every number."""
-    filler = np.concatenate(text.documents)
+    begin = len(start_of(reader.tokenizer))
+    filler = np.concatenate([document[begin:] for document in text.documents])
     ranks, said = [], []
     for probe in asked:
         endings = [ids_of(number, reader.tokenizer) for number in probe.numbers]
         context = hidden(reader, filler, probe, max(map(len, endings)))
-        logs, guessed = likelihoods(reader.model, [(context, ending) for ending in endings])
+        logs, guessed = reader.likelihoods([(context, ending) for ending in endings])
         ranks.append(int((logs[1:] >= logs[0]).sum()))
         said.append(bool(guessed[0]))
         watch(1)
@@ -88,9 +88,13 @@ def retrieve(reader: Reader, text: Text, asked: Sequence[Probe], watch: Callable
 
 
 def hidden(reader: Reader, filler: NDArray[np.int64], probe: Probe, room: int) -> list[int]:
-    """Filler with the needle in it and the question at its end, with `room` left for an answer."""
+    """Filler with the needle in it and the question at its end, with `room` left for an answer.
+
+    It begins as the tokenizer begins every text: some models are lost without that token.
+    """
+    begin = start_of(reader.tokenizer)
     needle, question = ids_of(probe.needle, reader.tokenizer), ids_of(probe.question, reader.tokenizer)
-    around = max(2, probe.length - len(needle) - len(question) - room)
+    around = max(2, probe.length - len(begin) - len(needle) - len(question) - room)
     taken = filler[(probe.place + np.arange(around)) % len(filler)].tolist()
     cut = round(probe.depth * around)
-    return [*taken[:cut], *needle, *taken[cut:], *question]
+    return [*begin, *taken[:cut], *needle, *taken[cut:], *question]

@@ -6,13 +6,15 @@ If both fit in memory, they read side by side. If not, the second reads after th
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from pennyweight.errors import CorruptError
+from pennyweight.errors import CorruptError, StorageError
+from pennyweight.units import si
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 TOP = 64
 _TINY = 1e-12
 _AT_ONCE = 64
+_ENTRY_BYTE = 12  # a token's number and the logarithm of its chance
 
 
 @final
@@ -81,10 +84,19 @@ def side_by_side(
 
 @final
 class Memory:
-    """What the first model said, on disk: its loss of each token, and its likeliest tokens with their chances."""
+    """What the first model said, on disk: its loss of each token, and its likeliest tokens with their chances.
+
+    Raises `StorageError` if there is no room for it: pages of a file that find none end the process without a word.
+    """
 
     def __init__(self, folder: Path, tokens: int, vocabulary: int) -> None:
         self._shape = (tokens, min(TOP, vocabulary))
+        needed, free = tokens * self._shape[1] * _ENTRY_BYTE, shutil.disk_usage(folder).free
+        if needed > free:
+            raise StorageError(
+                f"What the first model says takes {si(needed, 'B')} in {folder.parent}, and {si(free, 'B')} are free.",
+                "let TMPDIR name a folder on another disk, give --max-tokens, or --together.",
+            )
         self._losses = np.zeros(tokens)
         self._names = np.memmap(folder / "names", np.int64, "w+", shape=self._shape)
         self._logs = np.memmap(folder / "logs", np.float32, "w+", shape=self._shape)
@@ -120,7 +132,8 @@ class Memory:
             return np.full(len(at), np.nan)
         theirs = said.gather(1, torch.from_numpy(self._names[at])).numpy().astype(np.float64)
         ours = self._logs[at].astype(np.float64)
-        apart = (np.exp(ours) * (ours - theirs)).sum(axis=1)
+        farther = np.subtract(ours, theirs, out=np.zeros_like(ours), where=np.isfinite(ours))
+        apart = (np.exp(ours) * farther).sum(axis=1)
         if self._whole:
             return np.asarray(apart)
         rest, other = (np.maximum(_TINY, 1 - np.exp(logs).sum(axis=1)) for logs in (ours, theirs))
@@ -131,10 +144,14 @@ def check_finite(scores: Scores, names: tuple[str, str]) -> None:
     """Raise `CorruptError` for losses that are no numbers."""
     for losses, name in ((scores.first, names[0]), (scores.second, names[1])):
         if not np.isfinite(losses).all():
-            raise CorruptError(
-                f"The model {name} answers with numbers that are not finite.",
-                "open it with --dtype float32, or mend it.",
-            )
+            raise not_finite(name)
+
+
+def not_finite(name: str) -> CorruptError:
+    """What is said of a model whose answers are no numbers."""
+    return CorruptError(
+        f"The model {name} answers with numbers that are not finite.", "open it with --dtype float32, or mend it."
+    )
 
 
 def _divergence(ours: Any, theirs: Any) -> NDArray[np.float64]:
@@ -142,7 +159,7 @@ def _divergence(ours: Any, theirs: Any) -> NDArray[np.float64]:
     if ours.shape != theirs.shape:
         return np.full(ours.shape[0] * ours.shape[1], np.nan)
     pairs = zip(ours.flatten(0, 1).split(_AT_ONCE), theirs.flatten(0, 1).split(_AT_ONCE), strict=True)
-    found = [(one.exp() * (one - other)).sum(-1).numpy() for one, other in pairs]
+    found = [(one.exp() * (one - other)).masked_fill_(one.isneginf(), 0).sum(-1).numpy() for one, other in pairs]
     return np.concatenate(found).astype(np.float64)
 
 

@@ -48,19 +48,18 @@ class Sample:
 def read_tasks(file: Path) -> list[Sample]:
     """The questions of a JSONL file; raises `BadInputError` naming the line that is none.
 
-    A sample that the harness wrote once for each of its filters counts once.
+    One that is there again counts once, as the harness writes it for each of its filters: it tells nothing new.
     """
-    samples = dict[Sample | int, Sample]()
+    samples = dict[Sample, None]()
     for number, line in lines_of(body_of(file)):
         said = parsed(line, file, number)
         try:
-            sample = _rendered(said) if "arguments" in said else _plain(said)
+            samples[_rendered(said) if "arguments" in said else _plain(said)] = None
         except _UnreadableError as error:
             raise BadInputError(f"Line {number} of {file} {error}.", _FORMS) from error
-        samples[sample if "doc_id" in said else number] = sample
     if not samples:
         raise BadInputError(f"{file} holds no questions.", _FORMS)
-    return list(samples.values())
+    return list(samples)
 
 
 def _plain(said: Mapping[str, Any]) -> Sample:

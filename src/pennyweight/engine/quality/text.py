@@ -78,9 +78,10 @@ class Text:
 def read(files: Sequence[Path]) -> list[str]:
     """The documents of text files: each file is one, and each line of a .jsonl file, by its "text".
 
+    One that is there again counts once: it tells nothing new, and would only seem to make one surer.
     Raises `BadInputError` for what is no text, naming file and line.
     """
-    found = [text for file in files for text in _documents(file) if text]
+    found = list(dict.fromkeys(text for file in files for text in _documents(file) if text))
     if not found:
         raise BadInputError("There is no text to score.", "give --text a file with some.")
     return found
@@ -94,6 +95,8 @@ def encode(texts: Sequence[str], tokenizer: Any, most: int | None = None) -> Tex
     start = start_of(tokenizer)
     documents, byte, left = list[np.ndarray[Any, Any]](), 0, most
     for text in texts:
+        if left == 0:
+            break
         ids = ids_of(text, tokenizer)[:left]
         left = None if left is None else left - len(ids)
         if len(ids) + len(start) < 2:

@@ -46,6 +46,11 @@ class Calibration:
         """The SHA-256 of the text."""
         return digest(self.text)
 
+    def read_by(self, folder: Path) -> str | None:
+        """The SHA-256 of the tokenizer in `folder`, which says what the tokens of the text are; None without one."""
+        path = folder / _TOKENIZER
+        return digest(path) if path.is_file() else None
+
     def length(self, config: Mapping[str, Any]) -> int:
         """Tokens of the longest sequence that is used with the model of that config."""
         longest = config.get("max_position_embeddings")

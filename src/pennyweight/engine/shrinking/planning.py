@@ -73,12 +73,17 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """What tells this work from any other: the source's tensors, its files' sizes and times, and the wish."""
+        """What tells this work from any other: the source's tensors, its files' sizes and times, and the wish.
+
+        With a text its tokenizer, too: what was fitted to other tokens is not gone on with.
+        """
         files = {
             path.name: (facts.st_size, facts.st_mtime_ns) for path in self.source.shards for facts in [path.stat()]
         }
         heads = [(each.name, each.dtype, each.shape, each.file.name, each.start) for each in self._tensors()]
-        said = json.dumps([files, heads, self.wish.said, self.source.config], sort_keys=True)
+        text = self.wish.calibration
+        words = [text.read_by(self.source.folder)] if text is not None else []
+        said = json.dumps([files, heads, self.wish.said, self.source.config, *words], sort_keys=True)
         return sha256(said.encode()).hexdigest()
 
     @property

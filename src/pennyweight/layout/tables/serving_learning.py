@@ -11,7 +11,8 @@ import numpy as np
 
 from pennyweight.errors import CorruptError
 from pennyweight.layout.serving.additive import Additive, Percent
-from pennyweight.layout.serving.closed_loop import DECODE, FIRST, decode_values, first_values, settle
+from pennyweight.layout.serving.closed_loop import decode_values, first_values, settle
+from pennyweight.layout.serving.forms import DECODE, FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

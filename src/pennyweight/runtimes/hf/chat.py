@@ -70,6 +70,7 @@ class _TooMuchError(Exception):
 def _environment() -> Any:
     """Jinja's strictest sandbox, with what model folders expect, and without what could take a machine's memory."""
     from jinja2 import nodes
+    from jinja2.compiler import CodeGenerator
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -83,11 +84,22 @@ def _environment() -> Any:
             line = next(parser.stream).lineno
             return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
+    class Counting(CodeGenerator):
+        def visit_Concat(self, node: Any, frame: Any) -> None:  # ruff: ignore[invalid-function-name] - as Jinja calls it
+            self.write("environment.joined((")
+            for each in node.nodes:
+                self.visit(each, frame)
+                self.write(", ")
+            self.write("))")
+
     class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**"})
+        intercepted_binops = frozenset({"+", "*", "**", "%"})
+        code_generator_class = Counting
+
+        joined = staticmethod(_joined)
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if not all(isinstance(each, int | float) and abs(each) <= _MOST_TIMES for each in (left, right)):
+            if not _small(operator, left, right):
                 raise _TooMuchError
             return super().call_binop(context, operator, left, right)
 
@@ -97,6 +109,23 @@ def _environment() -> Any:
     for name in ("lipsum", "cycler", "joiner"):
         made.globals.pop(name, None)
     return made
+
+
+def _joined(values: tuple[Any, ...]) -> str:
+    """What a template's "~" makes of values."""
+    texts = [str(each) for each in values]
+    if sum(map(len, texts)) > MOST_TEXT:
+        raise _TooMuchError
+    return "".join(texts)
+
+
+def _small(operator: str, left: Any, right: Any) -> bool:
+    """Whether what two values make is no more than a chat can be."""
+    if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
+        return len(left) + len(right) <= MOST_TEXT
+    if operator in {"+", "%"}:
+        return not isinstance(left, str)
+    return all(isinstance(each, int | float) and abs(each) <= _MOST_TIMES for each in (left, right))
 
 
 def _ranges() -> Any:

@@ -42,7 +42,7 @@ class TorchChorus(Chorus):
     remembers a text by anything other than keys and values.
     """
 
-    bites = True
+    bites = pads = True
 
     def __init__(self, model: Module, context: int, threads: int = 1, room: int = 0) -> None:
         self.context, self.room = context, room

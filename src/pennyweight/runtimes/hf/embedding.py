@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FAMILIES = ("bert", "camembert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta")
-_MOST = 32  # texts of a call
+_MOST, _MOST_TOKENS = 32, 8192  # texts of a call, and what they have together: each takes some kilobytes meanwhile
 
 
 @final
@@ -33,10 +33,8 @@ class TorchEmbedder:
     def embed(self, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """A vector (N, D) for each of some texts, each (T,); raises `BadInputError` for what it cannot read."""
         found: dict[int, NDArray[np.float32]] = {}
-        for group in alike(texts):
-            for at in range(0, len(group), _MOST):
-                rows = group[at : at + _MOST]
-                found.update(zip(rows, self._told([texts[row] for row in rows]), strict=True))
+        for rows in calls(texts):
+            found.update(zip(rows, self._told([texts[row] for row in rows]), strict=True))
         return np.stack([found[row] for row in range(len(texts))])
 
     def _told(self, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -56,6 +54,15 @@ class TorchEmbedder:
                 return _pooled(self._model, torch.from_numpy(tokens), torch.from_numpy(there))
         except (RuntimeError, IndexError) as error:
             raise BadInputError(*TOO_LONG) from error
+
+
+def calls(texts: Sequence[NDArray[np.int64]]) -> list[list[int]]:
+    """The places of texts that are read at once: those of about one length, and not too many of them."""
+    found = []
+    for group in alike(texts):
+        size = max(1, min(_MOST, _MOST_TOKENS // max(1, len(texts[group[-1]]))))
+        found += [group[at : at + size] for at in range(0, len(group), size)]
+    return found
 
 
 def _pooled(model: Any, tokens: Any, there: Any) -> NDArray[np.float32]:

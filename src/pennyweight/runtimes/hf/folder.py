@@ -24,6 +24,7 @@ _ENDS = {
 }
 _CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length")
 _WORDS = ("vocab_size",)
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WHOLE = {"I32": 4, "U32": 4, "I8": 1, "U8": 1}  # bytes
 
 
@@ -53,16 +54,27 @@ def describe(folder: Path) -> Description:
     """
     config = _json(folder, _CONFIG, f"{folder} is no checkpoint: it has no {_CONFIG}.")
     shards = _shards(folder)
-    parameters = sum(map(_numbers, shards))
+    counts = [_numbers(shard) for shard in shards]
     family = config.get("model_type")
     if not isinstance(family, str):
         raise BadInputError(f"config.json of {folder} does not name a model_type.", AGAIN)
     text = config.get("text_config")
     inner = {**config, **text} if isinstance(text, dict) else config
+    _check_sizes(folder, inner, sum(tensors for _, tensors in counts))
+    parameters = sum(numbers for numbers, _ in counts)
     byte = sum(shard.stat().st_size for shard in shards)
     return Description(
         folder, family, _task(config, family), _first(inner, _CONTEXT), _first(inner, _WORDS), byte, parameters
     )
+
+
+def _check_sizes(folder: Path, config: Mapping[str, Any], tensors: int) -> None:
+    """Refuse more layers than there can be, which would take hours and all memory to build."""
+    layers = _first(config, _LAYERS)
+    if layers > tensors:
+        raise BadInputError(
+            f"config.json of {folder} names {layers} layers, and its weights are {tensors} tensors.", AGAIN
+        )
 
 
 def _task(config: Mapping[str, Any], family: str) -> str:
@@ -91,23 +103,24 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in names)
 
 
-def _numbers(shard: Path) -> int:
-    """How many numbers a shard holds; whole numbers are taken for packed ones, two to a byte.
+def _numbers(shard: Path) -> tuple[int, int]:
+    """How many numbers a shard holds, and in how many tensors; whole ones are taken for packed ones, two to a byte.
 
     Raises `CorruptError` if the shard is cut short.
     """
     from safetensors import SafetensorError, safe_open
 
-    found = 0
+    found = tensors = 0
     try:
         with safe_open(shard, framework="numpy") as heads:
             for name in heads.keys():  # ruff: ignore[in-dict-keys] - it is no dictionary
+                tensors += 1
                 head = heads.get_slice(name)
                 kind, count = str(head.get_dtype()), math.prod(head.get_shape())
                 found += count if kind not in _WHOLE else 2 * count * _WHOLE[kind]
     except (SafetensorError, OSError) as error:
         raise CorruptError(f"{shard} is cut short or damaged: {first_line(error)}.", "download it again.") from error
-    return found
+    return found, tensors
 
 
 def _json(folder: Path, name: str, missing: str) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
-from pennyweight.core import YES, Verdict, no
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,12 +20,6 @@ if TYPE_CHECKING:
 
     from pennyweight.runtimes.hf.mapped import Mapped
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-_LINEAR = (
-    *(f"self_attn.{each}_proj" for each in "qkvo"),
-    *(f"mlp.{each}_proj" for each in ("gate", "up", "down")),
-)
-_ROPES = ("default", "linear", "llama3")
 _THETA = 10_000.0
 
 
@@ -51,20 +43,6 @@ class Decoder:
         kept = int(config.get("num_key_value_heads") or heads)
         turns = tuple(_inverse(config, size).tolist())
         return cls(int(config["num_hidden_layers"]), heads, kept, size, float(config["rms_norm_eps"]), turns)
-
-
-def takes(config: Mapping[str, Any], tensors: Mapped) -> Verdict:
-    """Whether there is such a graph of a checkpoint, or why not."""
-    if config.get("model_type") not in FAMILIES:
-        return no(f"there is no graph of {config.get('model_type')}")
-    if config.get("hidden_act", "silu") != "silu":
-        return no(f"its layers have {config['hidden_act']}")
-    rope = _rope(config)
-    if rope.get("rope_type", "default") not in _ROPES or rope.get("partial_rotary_factor", 1) != 1:
-        return no(f"its positions are {rope.get('rope_type')}")
-    layers = [f"model.layers.{at}.{each}" for at in range(int(config["num_hidden_layers"])) for each in _LINEAR]
-    whys = [why for why in (tensors.refused(each) for each in layers) if why]
-    return no(f"it has {whys[0]}") if whys else YES
 
 
 def window(config: Mapping[str, Any]) -> int:
@@ -228,7 +206,7 @@ class _Kept:
         return ops.reshape(wide, _whole([0, heads, -1, self.decoder.size]), special_zero=True)
 
 
-def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
+def positions(config: Mapping[str, Any]) -> dict[str, Any]:
     """How positions are told, as newer and as older files say it."""
     found = dict(config.get("rope_scaling") or {}) | dict(config.get("rope_parameters") or {})
     found.setdefault("rope_type", found.get("type") or "default")
@@ -241,7 +219,7 @@ def _inverse(config: Mapping[str, Any], size: int) -> NDArray[np.float64]:
 
     "llama3": as told with Llama 3.1: slow ones are slowed by `factor`, fast ones not at all, those between in between.
     """
-    rope = _rope(config)
+    rope = positions(config)
     found: NDArray[np.float64] = float(rope["rope_theta"]) ** -(np.arange(0, size, 2) / size)
     if rope["rope_type"] == "linear":
         return found / float(rope["factor"])

@@ -7,6 +7,7 @@ Whole-number weights in the layout of compressed-tensors (`pack-quantized`, symm
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from pennyweight.errors import BadInputError, CorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,36 +35,40 @@ class Mapped:
 
     def __init__(self, folder: Path) -> None:
         self._told: dict[str, tuple[str, tuple[int, ...], NDArray[np.uint8]]] = {}
-        for name in _files(folder):
-            self._map(folder / name)
+        where = _where(folder)
+        for file in sorted(set(where.values())) if where else [_SINGLE]:
+            self._map(folder / file, where)
 
     def __contains__(self, name: object) -> bool:
         return name in self._told
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._told)
+
     def kind(self, name: str) -> str:
-        """The type of a tensor, as safetensors names it."""
-        return self._told[name][0]
+        """The type of a tensor, as safetensors names it; raises `BadInputError` if there is none, as all do."""
+        return self._one(name)[0]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Its shape."""
-        return self._told[name][1]
+        return self._one(name)[1]
 
     def array(self, name: str) -> NDArray[Any]:
         """A tensor as numbers; bfloat16 becomes float32, in memory of its own."""
-        kind, shape, raw = self._told[name]
+        kind, shape, raw = self._one(name)
         if kind == "BF16":
             return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
         return raw.view(_NUMPY[kind]).reshape(shape)
 
     def constant(self, name: str) -> Any:
         """A float tensor as a node, in float32."""
-        from openvino import Tensor, Type
+        from openvino import Type
         from openvino import opset13 as ops
 
-        kind, shape, raw = self._told[name]
+        kind, shape, raw = self._one(name)
         if kind not in _FLOATS:
             raise BadInputError(f"The tensor {name!r} is of the type {kind}.", "serve it with --runtime torch.")
-        kept = ops.constant(Tensor(raw, list(shape), getattr(Type, _FLOATS[kind])), shared_memory=True)
+        kept = ops.constant(_tensor(raw, shape, getattr(Type, _FLOATS[kind])), shared_memory=True)
         return kept if kind == "F32" else ops.convert(kept, "f32")
 
     def weight(self, layer: str) -> Any:
@@ -83,7 +89,11 @@ class Mapped:
             return "weights with zero points, or whose columns are permuted"
         if not all(f"{layer}.{part}" in self for part in ("weight_packed", "weight_scale", "weight_shape")):
             return "weights that are packed in another way"
-        return "" if self._bits(layer) in _BITS else "weights of another number of bits than 4 or 8"
+        if self._bits(layer) not in _BITS:
+            return "weights of another number of bits than 4 or 8"
+        (rows, columns), scales = map(int, self.array(f"{layer}.weight_shape")), self.shape(f"{layer}.weight_scale")
+        fits = self.shape(f"{layer}.weight_packed")[0] == rows == scales[0] and columns % scales[1] == 0
+        return "" if fits else "packed weights that are not of the shape they are said to be"
 
     def _bits(self, layer: str) -> float:
         columns = int(self.array(f"{layer}.weight_shape")[1])
@@ -98,8 +108,8 @@ class Mapped:
         bits = int(self._bits(layer))
         scales = np.ascontiguousarray(self.array(f"{layer}.weight_scale"), np.float32)
         groups = scales.shape[1]
-        raw, kind = self._told[f"{layer}.weight_packed"][2], getattr(Type, f"u{bits}")
-        codes = ops.constant(Tensor(raw, [rows, groups, columns // groups], kind), shared_memory=True)
+        raw, kind = self._one(f"{layer}.weight_packed")[2], getattr(Type, f"u{bits}")
+        codes = ops.constant(_tensor(raw, (rows, groups, columns // groups), kind), shared_memory=True)
         middle = np.array([1 << (bits - 1)] * (8 // bits), np.uint8)
         zero = ops.constant(Tensor(_nibbles(middle) if bits == 4 else middle, [1, 1, 1], kind))
         found = ops.subtract(ops.convert(codes, "f32"), ops.convert(zero, "f32"))
@@ -107,15 +117,21 @@ class Mapped:
         return ops.reshape(found, ops.constant(np.array([rows, columns], np.int64)), special_zero=False)
 
     def _whole(self, layer: str) -> Any:
-        from openvino import Tensor, Type
+        from openvino import Type
         from openvino import opset13 as ops
 
-        _, shape, raw = self._told[f"{layer}.weight"]
-        codes = ops.constant(Tensor(raw, list(shape), Type.i8), shared_memory=True)
+        _, shape, raw = self._one(f"{layer}.weight")
+        codes = ops.constant(_tensor(raw, shape, Type.i8), shared_memory=True)
         scales = np.ascontiguousarray(self.array(f"{layer}.weight_scale"), np.float32)
         return ops.multiply(ops.convert(codes, "f32"), ops.constant(scales.reshape(shape[0], -1)))
 
-    def _map(self, path: Path) -> None:
+    def _one(self, name: str) -> tuple[str, tuple[int, ...], NDArray[np.uint8]]:
+        if name not in self._told:
+            raise BadInputError(f"The checkpoint has no tensor {name!r}.", "download the model again.")
+        return self._told[name]
+
+    def _map(self, path: Path, where: Mapping[str, str]) -> None:
+        """Map what one file holds, but not what the index says is in another."""
         whole = np.memmap(path, np.uint8, "c")  # written to by nobody; the library takes no array that cannot be
         length = int.from_bytes(whole[:_LENGTH_BYTE].tobytes(), "little")
         if not 0 < length <= min(_HEAD_BYTE, len(whole) - _LENGTH_BYTE):
@@ -123,7 +139,7 @@ class Mapped:
         base = _LENGTH_BYTE + length
         try:
             for name, told in json.loads(whole[_LENGTH_BYTE:base].tobytes()).items():
-                if name != "__metadata__":
+                if name != "__metadata__" and where.get(name, path.name) == path.name:
                     begin, end = (base + int(at) for at in told["data_offsets"])
                     self._told[name] = str(told["dtype"]), tuple(map(int, told["shape"])), whole[begin:end]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -134,10 +150,21 @@ def _nibbles(pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.array([pair[0] | pair[1] << 4], np.uint8)
 
 
-def _files(folder: Path) -> list[str]:
+def _tensor(raw: NDArray[np.uint8], shape: Sequence[int], kind: Any) -> Any:
+    """A tensor of the library over these bytes, which it does not count itself: it would read on behind them."""
+    from openvino import Tensor
+
+    if 8 * len(raw) != math.prod(shape) * kind.bitwidth:
+        raise CorruptError("A tensor has another number of bytes than its shape says.", "download the model again.")
+    return Tensor(raw, list(shape), kind)
+
+
+def _where(folder: Path) -> dict[str, str]:
+    """The file of each tensor, as the index says; empty where there is one file only."""
     if not (folder / _INDEX).is_file():
-        return [_SINGLE]
-    return sorted(set(json.loads((folder / _INDEX).read_bytes())["weight_map"].values()))
+        return {}
+    found: dict[str, str] = json.loads((folder / _INDEX).read_bytes())["weight_map"]
+    return found
 
 
 def _damaged(path: Path) -> CorruptError:

@@ -11,10 +11,11 @@ from pennyweight.runtimes.base import installed
 from pennyweight.runtimes.hf.chorus import TorchChorus
 from pennyweight.runtimes.hf.embedding import TorchEmbedder
 from pennyweight.runtimes.hf.folder import describe
-from pennyweight.runtimes.hf.llama_graph import Decoder, takes, window
+from pennyweight.runtimes.hf.llama_graph import Decoder, window
 from pennyweight.runtimes.hf.mapped import Mapped
 from pennyweight.runtimes.hf.model import open_model
 from pennyweight.runtimes.hf.paged import PagedChorus
+from pennyweight.runtimes.hf.taking import takes
 from pennyweight.runtimes.hf.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:

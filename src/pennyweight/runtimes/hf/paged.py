@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, final
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pennyweight.runtimes.chorus import Next
 
 BLOCK = 32  # tokens of a block, as the library has it on CPUs
-_SPARE = 64  # blocks beside what texts may hold, for those that are not full
+_SPARE = 128  # blocks beside what texts may hold: for those not full, and for who joins while who left is still held
 _HINT = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _GROUP = 32  # numbers of an activation that share a scale, where they are rounded
 
@@ -36,7 +37,7 @@ _GROUP = 32  # numbers of an activation that share a scale, where they are round
 @final
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class _Text:
-    """The blocks of one text, and how many of its tokens are in them; they are given back when nobody has it."""
+    """The blocks of one text, and how many of its tokens are in them; they are left behind when nobody has it."""
 
     blocks: list[int] = field(default_factory=list)
     filled: int = 0
@@ -57,6 +58,7 @@ class Blocks:
     def __init__(self, count: int) -> None:
         self._free = list(range(count - 1, -1, -1))
         self._users = np.zeros(count, np.int32)
+        self._left: deque[list[int]] = deque()
 
     @property
     def count(self) -> int:
@@ -66,18 +68,21 @@ class Blocks:
     @property
     def free(self) -> int:
         """How many nobody uses."""
+        self._sweep()
         return len(self._free)
 
     def text(self, shared: Sequence[int] = ()) -> _Text:
         """A new text that begins with blocks of others."""
+        self._sweep()
         made = _Text(list(shared), len(shared) * BLOCK)
         for block in shared:
             self._users[block] += 1
-        weakref.finalize(made, self._back, made.blocks).atexit = False
+        weakref.finalize(made, self._left.append, made.blocks).atexit = False
         return made
 
     def add(self, text: _Text) -> int:
         """One more block for a text; raises `BadInputError` if there is none."""
+        self._sweep()
         if not self._free:
             raise BadInputError("There is no memory left to remember texts in.", "ask for fewer texts at once.")
         block = self._free.pop()
@@ -85,11 +90,13 @@ class Blocks:
         text.blocks.append(block)
         return block
 
-    def _back(self, blocks: list[int]) -> None:
-        for block in blocks:
-            self._users[block] -= 1
-            if not self._users[block]:
-                self._free.append(block)
+    def _sweep(self) -> None:
+        """Take back the blocks of texts that nobody has: here, for the last to hold one may be in any thread."""
+        while self._left:
+            for block in self._left.popleft():
+                self._users[block] -= 1
+                if not self._users[block]:
+                    self._free.append(block)
 
 
 @final

@@ -48,8 +48,7 @@ class WindowPieces:
             return ""
         self._ids.append(token)
         fresh = self._fresh()
-        unsure = fresh.endswith(_UNSURE) and len(self._ids) - self._at < _MOST_UNSURE
-        if unsure or not fresh:
+        if (fresh.endswith(_UNSURE) or not fresh) and len(self._ids) - self._at < _MOST_UNSURE:
             return ""
         self._ids, self._at = self._ids[self._at :], len(self._ids) - self._at
         return fresh

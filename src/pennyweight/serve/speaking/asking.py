@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pennyweight.serve.wire.openai_asked import Ask
 
 _LONG = 10_000  # characters
+_AROUND = 32  # of them for each message: a template writes something around it, however short it is
 
 
 def speaker(served: Served) -> Choir:
@@ -28,7 +30,13 @@ def speaker(served: Served) -> Choir:
 
 def is_long(ask: Ask) -> bool:
     """Whether reading it takes longer than handing it to a thread does."""
-    return sum(len(content) for _, content in ask.messages) + len(ask.prompt or "") > _LONG
+    said = sum(len(role) + len(content) + _AROUND for role, content in ask.messages)
+    return said + len(ask.prompt or "") > _LONG
+
+
+async def read(ask: Ask, choir: Choir) -> Wanted:
+    """What is to be made, as `wanted` says; others are answered while something long is read."""
+    return await asyncio.to_thread(wanted, ask, choir) if is_long(ask) else wanted(ask, choir)
 
 
 def wanted(ask: Ask, choir: Choir) -> Wanted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -132,6 +131,8 @@ class Choir:
         for part in self._now:
             if part.since_s < late_s:
                 part.end("length")
+        if self._long is not None and self._long.part.since_s < late_s:
+            self._long.part.end("length")
         if self._long is not None and self._long.part.reason:
             self._long = None
         rows = [row for row, part in enumerate(self._now) if not part.reason]
@@ -146,12 +147,12 @@ class Choir:
     def _joining(self, room: int) -> list[Part]:
         """The first that wait, as many as there is room for and as are read in one turn; or a long one alone."""
         found: list[Part] = []
-        longest, late_s, left = 0, time.monotonic() - self.limits.patience_s, self._left()
+        longest, late_s = 0, time.monotonic() - self.limits.patience_s
+        all_ = [_size(each) for each in self._now if not each.reason] if self._line else []
         while self._line and len(found) < room:
             part = self._line[0]
             longest = max(longest, len(part.wanted.prompt))
-            left -= len(part.wanted.prompt) + part.wanted.most
-            if (found and longest * (len(found) + 1) > self.limits.most_read) or left < 0:
+            if (found and longest * (len(found) + 1) > self.limits.most_read) or not self._fit([*all_, _size(part)]):
                 break
             self._line.popleft()
             if part.since_s < late_s:
@@ -162,14 +163,14 @@ class Choir:
                 self._long = Long(part)
                 break
             found.append(part)
+            all_.append(_size(part))
         return found
 
-    def _left(self) -> float:
-        """How many more tokens the model has room for, if everybody takes all that were asked for."""
+    def _fit(self, sizes: list[int]) -> bool:
+        """Whether the model has room for texts of so many tokens, which are all that were asked for."""
         if not self.chorus.room:
-            return math.inf
-        now = [each.wanted for each in self._now if not each.reason]
-        return self.chorus.room - sum(len(each.prompt) + each.most for each in now)
+            return True
+        return (len(sizes) * max(sizes) if self.chorus.pads else sum(sizes)) <= self.chorus.room
 
     def _came(self, turn: Turn, found: Found | Exception) -> None:
         if isinstance(found, Exception):
@@ -200,6 +201,11 @@ class Choir:
             self.pace.saw(len(found.tokens), found.step_ns / _NS)
         if turn.reads and not found.lost:
             self.reading.saw(turn.size, found.read_ns / _NS)
+
+
+def _size(part: Part) -> int:
+    """How many tokens a text has in the end, at most."""
+    return len(part.wanted.prompt) + part.wanted.most
 
 
 def _put(part: Part, token: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from pennyweight.errors import BadInputError, CorruptError
+from pennyweight.runtimes.hf.embedding import calls
 from pennyweight.serve.answering.pace import Pace
 from pennyweight.serve.refused import RefusedError, bad
 from pennyweight.store.team.usage import Units
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 _MARGIN = 10  # compute that is reserved, as a multiple of what is expected; what is beyond is not charged
-_PATIENCE_S = 10.0
+_PATIENCE_S, _LONGEST_S = 10.0, 120.0
 _ALIKE = 0.02  # in bfloat16 sums depend on how many there are
 
 
@@ -60,20 +61,34 @@ class Embedder:
         return found
 
     async def embed(self, texts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.float32], int]:
-        """Vectors, and the nanoseconds that they took; raises `RefusedError` (429) if they would come too late."""
+        """Vectors (N, D), and the nanoseconds that they took; others have their turns in between.
+
+        Raises `RefusedError`: 429 if they would come too late, 413 if they are too much for one request.
+        """
         size = sum(map(len, texts))
+        if self.pace.expected_s(size) > _LONGEST_S:
+            raise RefusedError(413, "That is too much for one request: ask for a part of it at a time.")
         wait_s = self.pace.expected_s(self._waiting) if self._waiting else 0.0
         if wait_s > _PATIENCE_S:
             raise RefusedError(429, "Too many requests wait.", retry_s=wait_s)
         self._waiting += size
         try:
-            found, took_ns = await asyncio.get_running_loop().run_in_executor(self.pool, self._timed, texts)
+            return await self._by_turns(texts)
         except Exception as error:
             raise RefusedError(500, "The model failed.") from error
         finally:
             self._waiting -= size
-        self.pace.saw(size, took_ns / _NS)
-        return found, took_ns
+
+    async def _by_turns(self, texts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.float32], int]:
+        """One call of the model after the other, each in line with what else the pool has to do."""
+        loop, took_ns = asyncio.get_running_loop(), 0
+        found: dict[int, NDArray[np.float32]] = {}
+        for rows in calls(texts):
+            told, call_ns = await loop.run_in_executor(self.pool, self._timed, [texts[row] for row in rows])
+            self.pace.saw(sum(len(texts[row]) for row in rows), call_ns / _NS)
+            found.update(zip(rows, told, strict=True))
+            took_ns += call_ns
+        return np.stack([found[row] for row in range(len(texts))]), took_ns
 
     def prove(self, name: str) -> None:
         """Raise `CorruptError` unless texts are the same alone and together; then it is warm, and its pace known."""

@@ -8,7 +8,7 @@ from secrets import randbits
 from typing import TYPE_CHECKING, final
 
 from pennyweight.serve.refused import RefusedError
-from pennyweight.serve.speaking.asking import wanted
+from pennyweight.serve.speaking.asking import read
 from pennyweight.serve.speaking.trying import since_us, tally
 from pennyweight.store.team.tallies import Tally
 from pennyweight.store.team.usage import Units
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pennyweight.serve.answering.shelf import Trial
     from pennyweight.serve.money.book import Book
+    from pennyweight.serve.speaking.choir import Choir
     from pennyweight.serve.speaking.part import Part
     from pennyweight.serve.speaking.paying import Sale
     from pennyweight.serve.wire.openai_asked import Ask
@@ -37,28 +38,41 @@ class Shadow:
     """Puts copies to versions on trial; they are charged to nobody, and what they cost is among the trial's sums."""
 
     book: Book
-    _open: dict[asyncio.Task[None], Part] = field(default_factory=dict, init=False)
+    _open: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _parts: set[Part] = field(default_factory=set, init=False)
+    _over: bool = field(default=False, init=False)
 
     def copy(self, trial: Trial, ask: Ask, sale: Sale) -> None:
         """Let the version on trial continue it too; `ask` must be `seeded`."""
         choir = trial.served.choir
-        if not trial.rollout.shadow or choir is None or choir.waiting >= _MOST_COPIES:
+        if not trial.rollout.shadow or choir is None or max(choir.waiting, len(self._open)) >= _MOST_COPIES:
             return
+        task = asyncio.create_task(self._copied(trial, choir, ask, sale.part))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def end(self) -> None:
+        """End every copy now."""
+        self._over = True
+        for part in self._parts:
+            part.end("gone")
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _copied(self, trial: Trial, choir: Choir, ask: Ask, told: Part) -> None:
+        """Read it as this version does, continue it and compare."""
         try:
-            part = choir.begin(wanted(ask, choir))
+            part = choir.begin(await read(ask, choir))
         except RefusedError as error:
             if error.status == _UNREAD:  # the other version could read it
                 self._note(trial, Tally(1, 1))
             return
-        task = asyncio.create_task(self._compared(trial, part, sale.part))
-        self._open[task] = part
-        task.add_done_callback(lambda done: self._open.pop(done, None))
-
-    async def end(self) -> None:
-        """End every copy now."""
-        for part in self._open.values():
+        self._parts.add(part)
+        if self._over:
             part.end("gone")
-        await asyncio.gather(*self._open, return_exceptions=True)
+        try:
+            await self._compared(trial, part, told)
+        finally:
+            self._parts.discard(part)
 
     async def _compared(self, trial: Trial, copy: Part, told: Part) -> None:
         """Wait for both; where nobody waits for the one, the other need not go on."""

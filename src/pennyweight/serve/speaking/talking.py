@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 from starlette.routing import Route
 
 from pennyweight.serve.calling import JSON, Guarded, Reply
-from pennyweight.serve.speaking.asking import is_long, speaker, wanted
+from pennyweight.serve.speaking.asking import read, speaker
 from pennyweight.serve.speaking.embedding import sold
 from pennyweight.serve.speaking.paying import Customer, Till
 from pennyweight.serve.speaking.shadowing import Shadow, seeded
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CHAT, COMPLETION, MODELS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/embeddings"
 MOST_BYTE = 4 * 2**20
+_MANY = 20_000  # numbers: writing more takes longer than handing them to a thread does
 
 
 @final
@@ -77,7 +79,8 @@ class Talking:
         served, _ = self._found(ask.model)
         vectors, row = await sold(self.teller, caller, served, ask)
         headers = {"x-model-version": served.name, "x-request-id": row.id}
-        return Reply(openai.embedded(ask.model, vectors, row.units.fed, packed=ask.packed), headers | JSON)
+        written = partial(openai.embedded, ask.model, vectors, row.units.fed, packed=ask.packed)
+        return Reply(await asyncio.to_thread(written) if vectors.size > _MANY else written(), headers | JSON)
 
     async def _models(self, _: Caller, _call: Call) -> Reply:
         found = ((name, each.version.made_ns // 10**9) for name, each in self._speaking())
@@ -100,8 +103,7 @@ class Talking:
         now_ns = time.time_ns()
         name, served = self.teller.name(now_ns), whom.served
         choir = speaker(served)
-        what = await asyncio.to_thread(wanted, ask, choir) if is_long(ask) else wanted(ask, choir)
-        sale = await self.till.sell(replace(whom, name=name), choir, what)
+        sale = await self.till.sell(replace(whom, name=name), choir, await read(ask, choir))
         begun(sale)
         kind = "chatcmpl" if ask.chat else "cmpl"
         head = openai.Letterhead(f"{kind}-{name}", now_ns // 10**9, ask.model, f"v{served.name}", ask.chat, ask.usage)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 from pennyweight.core import ServeSpec, Task
 from pennyweight.errors import BadInputError, PennyweightError
 from pennyweight.runtimes.hf.embedding import FAMILIES
-from pennyweight.runtimes.hf.folder import describe
+from pennyweight.runtimes.hf.folder import AGAIN, describe
 from pennyweight.runtimes.hf.opening import open_embedder, open_hf, precision_for, runtime_for
 from pennyweight.runtimes.hf.tokenizer import read_tokenizer
 from pennyweight.serve.answering.lane import Lane
@@ -68,6 +68,8 @@ def keep(folder: Path, root: Path, way: Way) -> tuple[str, dict[str, Any]]:
             f"{folder} neither continues texts nor makes vectors of them.",
             "give a checkpoint of a causal language model, or of an encoder without a head.",
         )
+    if not said.vocabulary:
+        raise BadInputError(f"config.json of {folder} does not say vocab_size.", AGAIN)
     tokenizer = read_tokenizer(folder, said.vocabulary)
     paths = [folder / _CONFIG, *found.shards, *(each for each in found.beside if each.name in _BESIDE)]
     paths += [folder / _INDEX] if (folder / _INDEX).exists() else []
