@@ -25,6 +25,7 @@ def _equals_itself(value):
 COST = st.builds(Cost, *[st.floats(allow_nan=False)] * 4)
 OP = st.from_type(Op).filter(_equals_itself)
 DATA = st.from_type(DataSpec).filter(_equals_itself)
+SERVE = st.from_type(ServeSpec).filter(_equals_itself)
 FINITE = st.floats(allow_nan=False)
 TRAIN = st.builds(TrainSpec, FINITE, st.integers(), st.text(), FINITE, FINITE, st.text(), st.none() | st.integers())
 SPEC = st.builds(
@@ -33,7 +34,7 @@ SPEC = st.builds(
     st.lists(OP, min_size=1, max_size=4).map(tuple),
     DATA,
     TRAIN,
-    st.from_type(ServeSpec),
+    SERVE,
     FINITE,
 )
 BILL = st.builds(
@@ -43,7 +44,7 @@ SCORE = st.builds(Score, st.text(), FINITE, FINITE, st.integers())
 PARTS = st.builds(Parts, COST, COST, COST, FINITE, st.none() | FINITE, FINITE, FINITE)
 
 
-@given(OP | TRAIN | st.from_type(ServeSpec) | COST | BILL | SCORE | PARTS)
+@given(OP | TRAIN | SERVE | COST | BILL | SCORE | PARTS)
 def test_what_is_written_is_read_back_equal(value):
     assert from_json(type(value), to_json(value)) == value
 

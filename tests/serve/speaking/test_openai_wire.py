@@ -93,6 +93,23 @@ def test_what_is_no_request_is_refused(body):
             read(body)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"a": 1}, 3, [{"a": 1}], [[1], {"a": 1}], ["a", 3], ["a", None], [[{}]], [True], [[["a"]]]]
+)
+def test_what_is_neither_texts_nor_tokens_is_not_embedded(wrong):
+    with pytest.raises(RefusedError) as refused:
+        openai_asked.read_embedding(json.dumps({"model": "gpt", "input": wrong}).encode())
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("right", "inputs"),
+    [("a", ("a",)), (["a"], ("a",)), (["a", "b"], ("a", "b")), ([1, 2], ((1, 2),)), ([[1], [2, 3]], ((1,), (2, 3)))],
+)
+def test_one_or_several_texts_or_tokens_are_embedded(right, inputs):
+    assert openai_asked.read_embedding(json.dumps({"model": "gpt", "input": right}).encode()).inputs == inputs
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503])
 def test_every_refusal_has_the_shape_that_clients_read(status):
     told = json.loads(openai.refused(RefusedError(status, "Why.")))["error"]

@@ -81,7 +81,8 @@ def right(model, data):
 def kill(actor):
     import ray
 
-    os.kill(ray.get(actor.process.remote()), signal.SIGKILL)
+    with contextlib.suppress(ray.exceptions.ActorDiedError):  # Ray loses one now and then by itself
+        os.kill(ray.get(actor.process.remote()), signal.SIGKILL)
 
 
 def test_two_workers_and_two_shards_learn_and_every_byte_is_counted():

@@ -207,12 +207,11 @@ def _content(message: _Message) -> str:
     return "".join(each.text for each in message.content)
 
 
-def _prompt(found: str | list[Any]) -> str | tuple[int, ...]:
-    if isinstance(found, str):
-        return found
-    if len(found) == 1 and isinstance(found[0], str):
-        return found[0]
-    tokens = found[0] if len(found) == 1 and isinstance(found[0], list) else found
-    if not all(type(each) is int for each in tokens):
+def _prompt(found: Any) -> str | tuple[int, ...]:
+    only = found[0] if isinstance(found, list) and len(found) == 1 else found
+    if isinstance(only, str):
+        return only
+    tokens = only if isinstance(only, list) else found
+    if not isinstance(tokens, list) or not all(type(each) is int for each in tokens):
         raise bad("prompt must be one text, or the tokens of one: ask again for each of several.")
     return tuple(tokens)
