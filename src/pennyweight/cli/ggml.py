@@ -29,8 +29,7 @@ def gguf(
 
     Exit codes: 0 done, 2 bad input, 5 a corrupt file or other weights, 6 a library is missing, 9 a disk that is full.
     """
-    from pennyweight.cli.screen import say, say_json
-    from pennyweight.cli.shrinking import _bar as bar
+    from pennyweight.cli.screen import byte_bar, say, say_json
     from pennyweight.engine.gguf import needed_byte, plan, write
     from pennyweight.units import si
 
@@ -38,7 +37,7 @@ def gguf(
     if not json:
         say(f"{si(made.source.byte, 'B')} become {si(made.byte, 'B')} in 1 file.")
         say(f"Needs at most {si(needed_byte(made), 'B')} of memory.")
-    with bar(made.source.byte, f"{folder.name} to {to}") as watch:
+    with byte_bar(made.source.byte, f"{folder.name} to {to}") as watch:
         receipt = write(made, out, force=force, watch=watch)
     if json:
         say_json({"out": str(out), **receipt.facts()})

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, final
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.text import Text
 from pennyweight.units import percent, seconds, si, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Sequence
     from types import TracebackType
 
     from pennyweight.core import Run
@@ -54,6 +55,19 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def byte_bar(whole: int, title: str) -> Generator[Callable[[int], None]]:
+    """A bar on standard error with bytes per second and the time that is left; nothing without a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    shown = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    with shown as progress:
+        task = progress.add_task(title, total=whole)
+        yield lambda byte: progress.advance(task, byte)
 
 
 @final

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from pennyweight.cli.screen import say, say_json, say_table
+from pennyweight.cli.screen import byte_bar, say, say_json, say_table
 from pennyweight.errors import BadInputError
 from pennyweight.units import parse_bytes, percent, seconds, si
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pennyweight.engine.shrinking import Checked, Plan, Receipt
@@ -58,7 +57,7 @@ def _tell_making(folder: Path, out: Path, asked: Asked, *, json: bool) -> None:
     made = plan(folder, wish)
     if not json:
         _foretell(made, needed_byte(made))
-    with _bar(made.source.byte, f"{folder.name} to {wish.to}") as watch:
+    with byte_bar(made.source.byte, f"{folder.name} to {wish.to}") as watch:
         receipt = shrink(made, out, resume=asked.resume, force=asked.force, watch=watch)
     if json:
         say_json({"out": str(out), **receipt.facts(), "kept_whole": dict(made.choice.kept)})
@@ -97,7 +96,7 @@ def _tell_check(folder: Path, made: Path, *, json: bool) -> None:
     from pennyweight.engine.shrinking import check
     from pennyweight.store.checkpoints import Checkpoint
 
-    with _bar(Checkpoint.at(folder).byte, f"checking {made.name}") as watch:
+    with byte_bar(Checkpoint.at(folder).byte, f"checking {made.name}") as watch:
         found = check(folder, made, watch)
     if json:
         say_json({"out": str(made), **found.facts()})
@@ -115,17 +114,3 @@ def _tell_found(made: Path, found: Checked) -> None:
     if found.tensors:
         say(f"All {len(found.tensors)} rounded weights together moved by {percent(found.whole)} of their length.")
     _tell_errors(found.errors)
-
-
-@contextmanager
-def _bar(whole: int, title: str) -> Generator[Callable[[int], None]]:
-    """A bar on standard error with bytes per second and the time that is left; nothing without a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    shown = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
-    with shown as progress:
-        task = progress.add_task(title, total=whole)
-        yield lambda byte: progress.advance(task, byte)

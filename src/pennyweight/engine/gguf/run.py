@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.core import Phase
 from pennyweight.cost.meter import meter
+from pennyweight.engine.booking import book
 from pennyweight.engine.gguf.reading import compare
 from pennyweight.engine.gguf.writing import stream, unfinished
-from pennyweight.engine.shop import Shop
 from pennyweight.errors import BadInputError, PennyweightError, StorageError
 from pennyweight.store.checkpoints.writing import UNFINISHED
 from pennyweight.store.disk import check_plain
-from pennyweight.store.records import Entry
 from pennyweight.units import si
 
 if TYPE_CHECKING:
@@ -106,17 +105,6 @@ def _check_place(plan: Plan, to: Path, *, force: bool) -> None:
 
 
 def _book(plan: Plan, to: Path, measured: Measurement) -> None:
-    shop = Shop.at()
-    shop.ledger.append(
-        Entry(
-            shop.session,
-            f"gguf {plan.source.folder.resolve().name}",
-            Phase.COMPRESS,
-            measured.cost(),
-            plan_text=f"{plan.to} for llama.cpp",
-            joule_basis=measured.joule_basis,
-            peak_byte=measured.peak_byte,
-            sheet=shop.sheet.id,
-            note={"in_byte": plan.source.byte, "out_byte": plan.byte, "to": str(to)},
-        )
-    )
+    note = {"in_byte": plan.source.byte, "out_byte": plan.byte, "to": str(to)}
+    title = f"gguf {plan.source.folder.resolve().name}"
+    book(title, Phase.COMPRESS, measured, f"{plan.to} for llama.cpp", note)

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any, final
 
 from pennyweight.core import Phase
 from pennyweight.cost.meter import meter
+from pennyweight.engine.booking import book
 from pennyweight.engine.quality import judging
 from pennyweight.engine.quality.answering import Answers, Reader, answer
 from pennyweight.engine.quality.matter import described, matter_of
 from pennyweight.engine.quality.results import Check, Comparison, Cost, OnTasks, Retrieved
 from pennyweight.engine.quality.retrieving import Found, retrieve
 from pennyweight.engine.quality.scoring import Memory, Scores, check_finite, side_by_side
-from pennyweight.engine.shop import Shop
 from pennyweight.errors import BadInputError, PennyweightError
 from pennyweight.runtimes.hf import Description, open_model
-from pennyweight.store.records import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,17 +147,5 @@ def _judged(
 
 
 def _book(first: Path, second: Path, measured: Measurement, note: dict[str, Any]) -> None:
-    shop = Shop.at()
-    shop.ledger.append(
-        Entry(
-            shop.session,
-            f"compare {second.resolve().name} with {first.resolve().name}",
-            Phase.FIND,
-            measured.cost(),
-            plan_text="perplexity, divergence, tasks",
-            joule_basis=measured.joule_basis,
-            peak_byte=measured.peak_byte,
-            sheet=shop.sheet.id,
-            note=note,
-        )
-    )
+    title = f"compare {second.resolve().name} with {first.resolve().name}"
+    book(title, Phase.FIND, measured, "perplexity, divergence, tasks", note)

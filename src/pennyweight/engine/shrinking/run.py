@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, final
 from pennyweight.backends.large.decoders import load_libraries
 from pennyweight.core import Phase
 from pennyweight.cost.meter import meter
-from pennyweight.engine.shop import Shop
+from pennyweight.engine.booking import book
 from pennyweight.engine.shrinking.memory import states_byte
 from pennyweight.engine.shrinking.states import forget
 from pennyweight.errors import BadInputError, PennyweightError, StorageError
 from pennyweight.store.checkpoints.folder import CONFIG, INDEX
 from pennyweight.store.checkpoints.journal import FACTS, JOURNAL, Journal
 from pennyweight.store.disk import explained, put, read
-from pennyweight.store.records import Entry
 from pennyweight.units import si
 
 if TYPE_CHECKING:
@@ -194,20 +193,9 @@ def _write_rest(plan: Plan, journal: Journal, errors: dict[str, float]) -> None:
 
 
 def _book(plan: Plan, to: Path, measured: Measurement) -> None:
-    shop = Shop.at()
-    shop.ledger.append(
-        Entry(
-            shop.session,
-            f"shrink {plan.source.folder.resolve().name}",
-            Phase.COMPRESS,
-            measured.cost(),
-            plan_text=f"{plan.wish.to} in groups of {plan.wish.rounding.group} by {plan.wish.method}",
-            joule_basis=measured.joule_basis,
-            peak_byte=measured.peak_byte,
-            sheet=shop.sheet.id,
-            note={"in_byte": plan.source.byte, "out_byte": plan.byte, "to": str(to)},
-        )
-    )
+    note = {"in_byte": plan.source.byte, "out_byte": plan.byte, "to": str(to)}
+    how = f"{plan.wish.to} in groups of {plan.wish.rounding.group} by {plan.wish.method}"
+    book(f"shrink {plan.source.folder.resolve().name}", Phase.COMPRESS, measured, how, note)
 
 
 @final
