@@ -1,6 +1,7 @@
 """Gradient compression: bytes on the wire to equal validation loss, beside no compression and PyTorch's own PowerSGD.
 
-    python -m bench.compress_gradients [--quick] [--seeds N] [--workers 2 4] [--only NAME …] [--keep FILE] [--data DIR]
+    python -m bench.compress_gradients [--quick] [--seeds N] [--recipes NAME …] [--workers 2 4] [--only NAME …]
+        [--keep FILE] [--data DIR]
 
 DIR holds vision/mnist.npz and text/tinyshakespeare.txt. Two recipes: the network of recipes/mnist_cnn.py (Adam,
 batches of 128) and a character GPT of 4 layers, width 128 and context 64 (AdamW, batches of 12), each batch shared
@@ -71,7 +72,7 @@ def main() -> None:
     names = QUICK if args.quick else (NONE, *(name for name in args.only or CONTENDERS if name != NONE))
     kept = Kept(args.keep)
     figures: dict[str, float] = {}
-    for recipe in RECIPES:
+    for recipe in args.recipes:
         for size in workers:
             trials = [Trial(recipe, size, steps[recipe], str(args.data), seed) for seed in range(seeds)]
             figures.update(judged(recipe, size, race(trials, names, kept)))
@@ -238,6 +239,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="how often everything is run")
     parser.add_argument("--workers", type=int, nargs="+", help="how many processes (default: 2 and 4)")
     parser.add_argument("--only", nargs="+", choices=tuple(CONTENDERS), help="these contenders (default: all)")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES, help="these recipes (default: both)")
     parser.add_argument("--keep", type=Path, help="a file of what was run before, added to and gone on from")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of vision/ and text/")
     return parser.parse_args()
