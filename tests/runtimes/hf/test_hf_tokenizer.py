@@ -151,6 +151,11 @@ def test_bytes_that_never_become_a_character_are_told_in_the_end(spaced):
     assert any(pieces[:-1])
 
 
+GROWING = (
+    "{%% set it = namespace(x=%s) %%}{%% for a in range(99) %%}{%% set it.x = %s %%}{%% endfor %%}{{ [%s] | length }}"
+)
+
+
 def render(source, *messages):
     return ChatTemplate(source, {"bos_token": "<s>"}).render(messages or [("user", "hi")])
 
@@ -182,6 +187,26 @@ def test_a_template_has_what_model_folders_expect():
         "{% set it = namespace(x='ab') %}{% for a in range(99) %}{% set it.x = it.x + it.x %}{% endfor %}",
         "{% set it = namespace(x=[1]) %}{% for a in range(99) %}{% set it.x = it.x + it.x %}{% endfor %}",
         "{{ '%0999999999d' % 1 }}",
+        "{{ 'a'.ljust(999999999) }}",
+        "{{ 'a' | center(999999999) }}",
+        "{{ '{:>999999999}'.format(1) }}",
+        "{{ '{:>{}}'.format(1, 999999999) }}",
+        "{{ '%0999999999d' | format(1) }}",
+        "{{ '%*d' | format(999999999, 1) }}",
+        "{{ messages | tojson(indent=999999999) }}",
+        "{{ 'a' | indent(999999999, true) }}",
+        "{{ [1] | batch(999999999, 0) | list }}",
+        "{{ strftime_now('%999999999Y') }}",
+        GROWING % ("'aaaaaaaaaa'", "it.x.replace('a', it.x)", ""),
+        GROWING % ("'aaaaaaaaaa'", "it.x.join(it.x)", ""),
+        GROWING % ("'a'", "it.x.translate({97: it.x + it.x})", ""),
+        GROWING.replace("| length", "") % (1, "[it.x, it.x]", "it.x"),
+        GROWING % (1, "[it.x, it.x]", "it.x | string"),
+        GROWING % (1, "{1: it.x, 2: it.x}", "it.x ~ 1"),
+        GROWING % (1, "[it.x, it.x]", "it.x | tojson"),
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{% set x = range(999) | list %}{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}",
+        "{% for a in [[1]] recursive %}{{ loop([a, a]) }}{% endfor %}",
         "{{ raise_exception('roles must alternate') }}",
         "{{ messages[7].content.x }}",
     ],
@@ -201,6 +226,14 @@ def test_tokens_that_say_nothing_are_not_read_again_and_again(spaced):
 def test_a_template_joins_texts_and_numbers():
     source = "{% set it = namespace(x='a') %}{% set it.x = it.x ~ 1 ~ ('b' + 'c') %}{{ it.x }}{{ 1 + 2 }}{{ 7 % 4 }}"
     assert render(source) == "a1bc33"
+
+
+def test_a_template_may_lay_texts_out_as_templates_do():
+    source = """{% for name, value in {'a': 1, 'b': [2, 'c']} | items %}{{ loop.index }}{{ name }}{{ value }}
+    {%- endfor %}{{- '{:>3}'.format('x') ~ 'y'.ljust(2) ~ 'a-b'.replace('-', '+') ~ ', '.join(['p', 'q']) }}
+    {{- 'long'.split('o')[-1] }}
+    {{- ['u', 'v'] | map('upper') | join('|') }}{{ 'w' | indent(2, true) }}{{ messages | tojson(indent=1) | length }}"""
+    assert render(source) == "1a12b[2, 'c']  xy a+bp, qngU|V  w45"
 
 
 def test_what_a_template_says_against_messages_is_told():
