@@ -38,6 +38,7 @@ _TOGETHER = 500  # answers that are kept in one transaction
 _PAST_NS = 14 * 24 * costs.HOUR_NS
 _QUIET_NS = 6 * costs.HOUR_NS
 _S = 10**9
+_HELD_NS = 10 * 60 * _S  # more than looking at an hour takes
 _COSTS = "costs"
 
 
@@ -142,14 +143,19 @@ class Watcher:
         begin_ns = time.time_ns() // costs.HOUR_NS * costs.HOUR_NS - costs.HOUR_NS
         if begin_ns == self._hour_ns:
             return
-        if await self.book.run(partial(errands.take, name=_COSTS, at_ns=begin_ns)):
+        now_ns = time.time_ns()
+        until_ns = now_ns + _HELD_NS
+        taking = partial(errands.take, name=_COSTS, at_ns=begin_ns, until_ns=until_ns, now_ns=now_ns)
+        state = await self.book.run(taking)
+        if state is errands.Errand.MINE:
             try:
                 found = await self._away(partial(self._odd, begin_ns))
-                await self.book.run(partial(_told, found))
+                await self.book.run(partial(_told_of, begin_ns, found))
             except BaseException:
                 await self.book.run(partial(errands.give_back, name=_COSTS, at_ns=begin_ns))
                 raise
-        self._hour_ns = begin_ns
+        if state is not errands.Errand.HELD:  # by one that may yet die
+            self._hour_ns = begin_ns
 
     def _odd(self, begin_ns: int) -> tuple[Alert, ...]:
         with reading(self.book.engine) as link:
@@ -167,3 +173,9 @@ def _nothing(monitor: Monitor) -> Decision:
 def _told(told: Sequence[Alert], link: Connection) -> None:
     for each in told:
         alerts.add(link, each, _QUIET_NS)
+
+
+def _told_of(begin_ns: int, told: Sequence[Alert], link: Connection) -> None:
+    """Alerts and that their hour was looked at are written together, or neither is."""
+    _told(told, link)
+    errands.finish(link, _COSTS, begin_ns)

@@ -265,4 +265,5 @@ errand = Table(
     metadata,
     Column("name", NAME, primary_key=True),
     Column("at_ns", BigInteger, nullable=False),  # the latest moment for which some process has done it, or does
+    Column("until_ns", BigInteger, nullable=False),  # after which who does it is dead; the largest number: done
 )

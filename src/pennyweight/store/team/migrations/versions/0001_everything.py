@@ -336,5 +336,6 @@ def _errand() -> None:
         "errand",
         sa.Column("name", NAME, nullable=False),
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("until_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_errand")),
     )
