@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pennyweight.cost.learn.conformal import Conformal, independent
+from pennyweight.cost.learn.conformal import Conformal, independent, share_between
 from pennyweight.errors import BadInputError, CorruptError
 
 REPEATS = 300
@@ -103,7 +103,37 @@ def test_the_interval_is_about_the_value_in_logarithms():
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 400), (1.0, 20)])
 def test_scores_count_as_rows_where_groups_do_not_matter_and_as_groups_where_they_do(share, rows):
     errors, codes = grouped(np.random.default_rng(3), 20, 20, share)
-    assert independent(np.abs(errors), codes) == pytest.approx(rows, rel=0.25)
+    amounts = independent(np.bincount(codes), share_between(np.abs(errors), codes))
+    assert amounts.sum() == pytest.approx(rows, rel=0.25)
+
+
+def test_a_group_counts_as_one_score_where_its_rows_are_alike_and_as_its_rows_where_they_are_not():
+    counts = np.array([1, 2, 100])
+    assert list(independent(counts, 1.0)) == [1.0, 1.0, 1.0]
+    assert list(independent(counts, 0.0)) == [1.0, 2.0, 100.0]
+    some = independent(counts, 0.1)
+    assert some[0] == 1.0
+    assert 1.0 < some[1] < some[2] < 10.0  # however many rows, never more than 1 / share
+
+
+def test_a_group_of_one_odd_row_widens_less_than_one_of_many_unless_it_is_strict():
+    random = np.random.default_rng(5)
+    large = random.normal(size=400) * 0.02
+    groups = np.array([f"large {at // 100}" for at in range(400)] + ["a", "b"])
+    errors = np.concatenate([large, [0.5, 0.6]])
+    assert Conformal.of(errors, groups).width < 0.05
+    assert Conformal.of(errors, groups, strict=True).width == 0.6
+
+
+def test_of_groups_of_unequal_sizes_nine_rows_in_ten_of_a_new_one_are_held():
+    random, held = np.random.default_rng(6), []
+    for _ in range(REPEATS):
+        sizes = random.integers(1, 60, 15)
+        codes = np.repeat(np.arange(15), sizes)
+        errors = random.normal(size=15)[codes] * 0.5 + random.normal(size=len(codes)) * 0.8
+        seen = codes < 14
+        held.append(Conformal.of(errors[seen], codes[seen]).holds(errors[~seen]).mean())
+    assert 0.87 <= np.mean(held) <= 0.94
 
 
 def test_rows_that_were_not_measured_do_not_count():

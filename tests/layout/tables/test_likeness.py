@@ -1,11 +1,13 @@
 """Likeness of rows: equal rows are one point, the interval holds on groups left out, and strangers are named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pennyweight.cost.learn.process import Part
+from pennyweight.cost.learn.strangers import Strangeness
 from pennyweight.errors import CorruptError
 from pennyweight.layout.tables.likeness import Likeness, Settings, nothing, same_rows, spread_over
 from pennyweight.layout.tables.table import Forecast
@@ -49,6 +51,21 @@ def test_the_interval_holds_for_makers_never_seen(learnt):
     low, high = learnt.interval.interval(np.exp(mean), sd)
     inside = (np.log(low) <= truth) & (truth <= np.log(high))
     assert 0.85 <= inside.mean() <= 0.97
+
+
+def test_only_names_never_measured_have_the_interval_of_strangers():
+    random, kind = np.random.default_rng(4), replace(SETTINGS, strange=Strangeness("maker", (Part(1.0),)))
+    makers, kinds = np.repeat([f"maker {at}" for at in range(10)], 4), np.tile(["red", "blue"], 20)
+    sizes = np.tile([0.0, 0.0, 1.0, 1.0], 10)
+    values = 0.3 * sizes + np.repeat(random.normal(0, 0.2, 10), 4) + random.normal(0, 0.05, 40)
+    rows = columns(kinds, makers, sizes)
+    plain, strange = (Likeness.of(each, rows, values, makers) for each in (SETTINGS, kind))
+    asked = columns(["red", "red"], ["maker 1", "who"], [1.0, 1.0])
+    told = [each.ends(np.ones(2), each.at(asked)[1], asked)[1] for each in (plain, strange)]
+    assert told[0][0] == told[1][0]
+    assert told[0][1] != told[1][1]
+    again = Likeness.restore(kind, json.loads(json.dumps(strange.to_dict())))
+    np.testing.assert_allclose(again.ends(np.ones(2), again.at(asked)[1], asked)[1], told[1], rtol=1e-3)
 
 
 def test_a_new_name_and_a_far_row_are_said_with_the_nearest(learnt):

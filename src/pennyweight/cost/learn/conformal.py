@@ -3,9 +3,11 @@
 Scores are `|log(measured / predicted)| / scale`; the interval is `predicted · exp(± width · scale)` and `width` a
 quantile of the scores, so it holds whatever distribution errors have (Vovk, Gammerman & Shafer 2005; a scale per row:
 Papadopoulos, Gammerman & Vovk 2008). Errors of one group (a model, a cluster) go together: what will be asked about is
-a *new group*, and of these only as many were seen as there are groups. Each of K groups therefore has the same mass
-1/K, spread over its rows, and a new one may be worse than all of them with a chance of 1/(K + 1) (hierarchical
-conformal prediction: Dunn, Wasserman & Ramdas 2022; Lee, Barber & Willett 2023).
+a *new group*, and of these only as many were seen as there are groups. Where rows of a group are all alike, each of K
+groups has the same mass 1/K, and a new one may be worse than all of them with a chance of 1/(K + 1) (hierarchical
+conformal prediction: Dunn, Wasserman & Ramdas 2022; Lee, Barber & Willett 2023). Where they are not, a group of many
+rows says more than one of few, and counts as the independent scores that it amounts to: n / (1 + (n - 1)·ρ) of n rows,
+which is what makes the variance of a mean over groups least (the design effect: Kish 1965).
 """
 
 from __future__ import annotations
@@ -59,21 +61,23 @@ class Conformal:
         Without `groups` (n,) every row is a group of its own: split conformal prediction. `scale` (n,) above zero says
         how hard each row was to predict. NaN errors are rows not measured and left out.
 
-        The quantile is taken at `coverage · (1 + 1/m)` of the groups' mass, where m is how many independent scores
-        there are. `strict`: m = K, the number of groups, which is right however much the rows of a group are alike, and
-        wider than needed where they are not. Otherwise m follows from the share ρ of the scores' variance that lies
-        between groups: `m = K² / Σ (ρ + (1 - ρ) / n_k)` with n_k rows in group k; K at ρ = 1, all rows at ρ = 0.
+        The share ρ of the scores' variance that lies between groups says how many independent scores the n rows of a
+        group amount to: `n / (1 + (n - 1) ρ)`, all of them at ρ = 0 and one at ρ = 1. This is the mass of the group,
+        spread over its rows. The quantile is taken at `coverage · (1 + 1/m)`, m being the sum over groups. `strict`: as
+        at ρ = 1, which is right however much the rows of a group are alike, and wider than needed where they are not.
         """
         if not 0 < coverage < 1:
             raise BadInputError(f"No interval holds a share of {coverage:g}.", "ask for one between 0 and 1.")
         scores, codes = _scores(log_errors, groups, scale)
         counts = np.bincount(codes)
-        mass = 1 / (len(counts) * counts[codes])
-        m = len(counts) if strict else independent(scores, codes)
+        amounts = independent(counts, 1.0 if strict else share_between(scores, codes))
+        m = float(amounts.sum())
         order = np.argsort(scores)
-        below = np.cumsum(mass[order])
+        below = np.cumsum((amounts / counts)[codes][order]) / m
         at = int(np.searchsorted(below, min(coverage * (1 + 1 / m), 1.0) - _TINY))
-        promised = min(float(below[at]), 1.0) * len(counts) / (len(counts) + 1)
+        at = min(at, len(scores) - 1)
+        held = float((1 / counts)[codes][order][: at + 1].sum()) / len(counts)
+        promised = min(held, 1.0) * len(counts) / (len(counts) + 1)
         return cls(float(scores[order][at]), coverage, promised, len(counts), len(scores))
 
     def interval(self, value: ArrayLike, scale: ArrayLike = 1.0) -> Interval:
@@ -108,24 +112,32 @@ class Conformal:
             raise CorruptError(f"This is no conformal interval: {error!r}.", "fit it again.") from error
 
 
-def independent(scores: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
-    """How many independent scores the rows (n,) of numbered groups (n,) amount to: between K groups and n rows.
+def independent(counts: NDArray[np.int64], share: float) -> NDArray[np.float64]:
+    """How many independent scores each group (K,) of so many rows amounts to, if `share` of variance is between groups.
 
-    The share of variance between groups is estimated by one-way analysis of variance of the scores' ranks (Donner &
-    Koval 1980, unequal group sizes), ranks because a few huge scores would hide it.
+    One at a share of 1, as many as it has rows at 0.
+    """
+    found: NDArray[np.float64] = counts / (1 + (counts - 1) * share)
+    return found
+
+
+def share_between(scores: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
+    """The share of the variance of scores (n,) that lies between numbered groups (n,).
+
+    Estimated by one-way analysis of variance of the scores' ranks (Donner & Koval 1980, unequal group sizes), ranks
+    because a few huge scores would hide it. One group alone is all alike, as far as is known.
     """
     counts = np.bincount(codes)
     groups, rows = len(counts), len(codes)
     if groups in {1, rows}:
-        return float(groups)
+        return 1.0
     ranks = np.argsort(np.argsort(scores)).astype(np.float64)
     means = np.bincount(codes, ranks) / counts
     within = float(((ranks - means[codes]) ** 2).sum()) / (rows - groups)
     between = float((counts * (means - ranks.mean()) ** 2).sum()) / (groups - 1)
     size = (rows - float((counts**2).sum()) / rows) / (groups - 1)
     share = (between - within) / max(between + (size - 1) * within, _TINY)
-    share = min(max(share, 0.0), 1.0)
-    return groups**2 / float((share + (1 - share) / counts).sum())
+    return min(max(share, 0.0), 1.0)
 
 
 def _scores(

@@ -81,7 +81,7 @@ class BigScience(Table):
             left = sections == section
             off[left] = np.log(shown[left] / (parts[left] @ _coefficients(parts[~left], shown[~left])))
         return LearntBigScience(
-            _coefficients(parts, shown), Conformal.of(off, sections), Conformal.of(off, coverage=_SURE)
+            _coefficients(parts, shown), Conformal.of(_beyond(off, shown), sections), Conformal.of(off, coverage=_SURE)
         )
 
     def restore(self, body: Mapping[str, Any]) -> Learnt:
@@ -117,6 +117,15 @@ class LearntBigScience(Learnt):
         """Which rows (n,) surely fit their device."""
         scale = np.where(_sxm(rows), 1.0, _UNLIKE)
         return np.asarray(self.sure.interval(_parts(rows) @ self.coefficients, scale)[1] <= capacity(rows))
+
+
+def _beyond(off: Column, shown: Column) -> Column:
+    """How far off (n,), in logarithms, predictions are of anything that is published as the bytes shown (n,).
+
+    What rounding may hide is no error: an interval has half a gigabyte at both ends for it.
+    """
+    above, below = np.log1p(_ROUNDED_BYTE / shown), np.log1p(-_ROUNDED_BYTE / shown)
+    return np.asarray(np.maximum(np.maximum(off + below, -off - above), 0.0))
 
 
 def ran_out(rows: Rows) -> NDArray[np.bool_]:

@@ -40,8 +40,8 @@ _INCOMPLETE = ("multimodal-llava", "mimo")
 _NOISE = 0.02
 _FAR, _NEAR = 3.0, 1.0  # how far likeness reaches
 _FAR_SD, _NEAR_SD = 0.03, 0.2
-# The share of a new case's rows that an interval shall hold, every case counting the same. Cases with many files are
-# the ordinary ones, so that it holds some 92% of all rows.
+# The share of a new case's rows that an interval shall hold, a case counting as much as it says. Cases with many files
+# are the ordinary ones, so that it holds some 91% of all rows.
 _COVERAGE = 0.84
 _UNLIKE = 0.9  # of the prior's standard deviation left: no measured case tells anything about this one
 _FAMILIES = ("gpt", "moe", "bert", "t5", "hybrid", "mixtral", "nemotron")

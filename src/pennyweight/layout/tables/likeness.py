@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.process import Process
+from pennyweight.cost.learn.strangers import Strangers
 from pennyweight.errors import CorruptError
 from pennyweight.layout.tables.table import Forecast
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.cost.learn.process import Columns, Part, Said
+    from pennyweight.cost.learn.strangers import Strangeness
+
+    Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _USUAL = 0.95  # of the measured rows are not called unlike the others
 
@@ -27,7 +31,8 @@ class Settings:
     """How rows of one table are alike, chosen by the error on groups left out; `noise` and `spread` are of logarithms.
 
     Rows equal in all columns are one point; `noise` is what differs between points, `spread` between such rows.
-    A new value in one of the `named` columns is said to be new; a row is held out with all of its `group`.
+    A new value in one of the `named` columns is said to be new; a row is held out with all of its `group`. Rows whose
+    name in the column of `strange` is new have an interval of their own.
     """
 
     parts: tuple[Part, ...]
@@ -35,13 +40,15 @@ class Settings:
     spread: float
     named: tuple[str, ...]
     group: str
+    strange: Strangeness | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """A process over points, what to call each of them, and the interval that held on groups left out.
 
-    Where the standard deviation is above `far` a row is unlike the measured ones.
+    Where the standard deviation is above `far` a row is unlike the measured ones; `strangers` is the interval of those
+    with a name never measured.
     """
 
     settings: Settings
@@ -49,6 +56,7 @@ class Likeness:
     interval: Conformal
     far: float
     labels: tuple[str, ...]
+    strangers: Strangers | None = None
 
     @classmethod
     def of(cls, settings: Settings, columns: Columns, values: NDArray[np.float64], labels: NDArray[np.str_]) -> Self:
@@ -59,12 +67,31 @@ class Likeness:
         mean, sd = process.left_out(process.columns[settings.group])
         scale = np.hypot(sd, settings.spread)
         interval = Conformal.of(values - mean[point], columns[settings.group], scale[point])
-        return cls(settings, process, interval, float(np.quantile(sd, _USUAL)), tuple(map(str, labels[first])))
+        found = cls(settings, process, interval, float(np.quantile(sd, _USUAL)), tuple(map(str, labels[first])))
+        return found._with_strangers(columns, values)
+
+    def _with_strangers(self, columns: Columns, values: NDArray[np.float64]) -> Self:
+        """The same, with an interval for new names from leaving out each that rows (n) have."""
+        strange = self.settings.strange
+        if strange is None:
+            return self
+        return replace(self, strangers=Strangers.of(strange, columns, *self._left_out(strange.column, columns, values)))
+
+    def ends(self, value: NDArray[np.float64], sd: NDArray[np.float64], columns: Columns) -> Ends:
+        """The interval (m,) around predictions of rows (m) whose standard deviation is as told by `at`."""
+        low, high = self.interval.interval(value, sd)
+        if self.strangers is None:
+            return low, high
+        new, (less, more) = self.strangers.new(columns), self.strangers.ends(value, sd, columns)
+        return np.where(new, less, low), np.where(new, more, high)
 
     def errors(self, columns: Columns, values: NDArray[np.float64]) -> Said:
         """How far off (n,) the rows it was learned from are where their group is left out, and what was expected."""
+        return self._left_out(self.settings.group, columns, values)
+
+    def _left_out(self, column: str, columns: Columns, values: NDArray[np.float64]) -> Said:
         _, point = same_rows(columns)
-        mean, sd = self.process.left_out(self.process.columns[self.settings.group])
+        mean, sd = self.process.left_out(self.process.columns[column])
         return values - mean[point], np.hypot(sd, self.settings.spread)[point]
 
     def at(self, columns: Columns) -> Said:
@@ -90,7 +117,8 @@ class Likeness:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-compatible copy; the settings are the program's own."""
         kept = {"process": self.process.to_dict(), "interval": self.interval.to_dict()}
-        return {**kept, "far": self.far, "labels": list(self.labels)}
+        strangers = {} if self.strangers is None else {"strangers": self.strangers.to_dict()}
+        return {**kept, "far": self.far, "labels": list(self.labels), **strangers}
 
     @classmethod
     def restore(cls, settings: Settings, body: Mapping[str, Any]) -> Self:
@@ -98,8 +126,10 @@ class Likeness:
         try:
             process = Process.restore(settings.parts, settings.noise, body["process"])
             interval, labels = Conformal.from_dict(body["interval"]), tuple(map(str, body["labels"]))
-            return cls(settings, process, interval, float(body["far"]), labels)
-        except (KeyError, TypeError, ValueError) as error:
+            told, strange = body.get("strangers"), settings.strange
+            strangers = None if told is None or strange is None else Strangers.restore(strange, told)
+            return cls(settings, process, interval, float(body["far"]), labels, strangers)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"This is not what a table taught: {error!r}.", "fit it again.") from error
 
 

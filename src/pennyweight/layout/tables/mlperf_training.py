@@ -18,6 +18,7 @@ import numpy as np
 
 from pennyweight.cost.learn.conformal import Conformal
 from pennyweight.cost.learn.process import Part
+from pennyweight.cost.learn.strangers import Strangeness
 from pennyweight.errors import CorruptError
 from pennyweight.layout.tables.accelerators import stood_in
 from pennyweight.layout.tables.likeness import Likeness, Settings, nothing, spread_over
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 STEP, TRAIN = "step_time_s", "time_to_train_s"
 _CHIP = {"peak": 1.4, "hbm": 1.4}
 _OFF = 0.4  # how far off, roughly, benchmarks never measured are; other devices: 0.12 (bench/stand_ins.py)
+_STRANGE = Strangeness("accelerator", (Part(1.0), Part(1.0, ("vendor",)), Part(0.5, near={"peak": 0.7, "hbm": 0.7})))
 # Chosen by the error on systems, machine families and accelerators left out; all are flat around these values.
 _STEPS = Settings(
     parts=(
@@ -71,6 +73,7 @@ _STEPS = Settings(
     spread=0.003,
     named=("benchmark", "accelerator"),
     group="system",
+    strange=_STRANGE,
 )
 _SAMPLES = Settings(
     parts=(
@@ -115,7 +118,7 @@ class Results(Learnt):
         more, more_sd = self.samples.at(columns)
         train = step * np.exp(more) / rows.number("global_batch_size")
         return {
-            STEP: Forecast(step, *self.step.interval.interval(step, sd), outside),
+            STEP: Forecast(step, *self.step.ends(step, sd, columns), outside),
             TRAIN: Forecast(train, *self.total.interval(train, np.hypot(sd, more_sd)), outside),
         }
 
