@@ -11,13 +11,56 @@ from uuid import uuid4
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import onnx_table
 import pytest
 from hypothesis import settings
 
+# What takes longest, begun first: the rest fills up what time the processes that test have left.
+_LONG = (
+    "test_docs",
+    "test_laws",
+    "test_breaking",
+    "test_serving_under_fire",
+    "test_team_run",
+    "test_texts_tried",
+    "test_corrections",
+    "test_commands",
+    "test_teams",
+    "test_resuming",
+    "test_serving",
+    "test_training_command",
+    "test_healing",
+    "test_switching",
+    "test_minding",
+    "test_following",
+    "test_fuzzed",
+    "test_federated",
+    "test_sharded",
+    "test_shrinking_breaking",
+    "test_pressing_breaking",
+    "test_shrink_command",
+    "test_training_steps",
+    "test_choir",
+    "test_checkpoint_client",
+    "test_emitting_command",
+    "test_optimizing",
+    "test_recipes",
+    "test_certify",
+    "test_runtime",
+    "test_quantize",
+    "test_generation",
+)
 _SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 settings.register_profile("everywhere", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("everywhere")
+
+
+@pytest.hookimpl(trylast=True)  # after the order was drawn at random, which stays within what is equally long
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first."""
+    places = {name: at for at, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(_LONG)))
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +106,4 @@ def _same_every_time() -> None:
     if torch is not None and hasattr(torch, "manual_seed"):
         torch.manual_seed(0)
         torch.set_num_threads(1)
+        onnx_table.read_once()

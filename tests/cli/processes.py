@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from warm import run
+from warm import Begun, run
 
 _COMMAND = "from pennyweight.cli import main; main()"
 
@@ -36,9 +36,15 @@ def start(place, *words, **more):
     return subprocess.Popen([*command, *map(str, words)], cwd=place, env=environment, **pipes | more)
 
 
+def begin(place, *words, env=None):
+    """A process like that of `start` which has loaded the libraries already."""
+    return Begun(_COMMAND, *words, cwd=place, env=_environment(place) | (env or {}))
+
+
 def call(place, *words, **more):
-    if more.keys() <= {"env"}:
-        done = run(_COMMAND, *words, cwd=place, env=_environment(place) | more.get("env", {}))
+    if more.keys() <= {"env", "first"}:
+        code = f"{more.get('first', '')}\n{_COMMAND}"
+        done = run(code, *words, cwd=place, env=_environment(place) | more.get("env", {}))
         return done.returncode, done.stdout, done.stderr
     process = start(place, *words, **more)
     out, err = process.communicate(timeout=240)

@@ -1,15 +1,15 @@
 """What goes wrong on purpose ends in one sentence that says what and one that says how to fix it; nothing is lost."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import RECIPE, call, start
+from processes import RECIPE, begin, call, start
 
 from pennyweight.store.artifacts import ArtifactStore
 from pennyweight.store.ledger import Ledger
@@ -71,7 +71,7 @@ def test_every_broken_recipe_is_said_before_anything_is_spent(place):
         "branch": (7, "torch.where"),
         "negative": (2, "n_estimators=-3"),
     }
-    started = {name: start(place, "optimize", f"{name}.py") for name in wanted}
+    started = {name: begin(place, "optimize", f"{name}.py") for name in wanted}
     for name, (code, words) in wanted.items():
         out, err = started[name].communicate(timeout=240)
         said(err, words)
@@ -178,7 +178,7 @@ except KeyboardInterrupt:
 
 
 def test_two_searches_at_the_same_time_share_a_ledger_and_one_look(place):
-    both = [start(place, *SEARCH, "--json", "--report", f"{n}.html", "--out", f"{n}.pw") for n in range(2)]
+    both = [begin(place, *SEARCH, "--json", "--report", f"{n}.html", "--out", f"{n}.pw") for n in range(2)]
     said_by_both = [process.communicate(timeout=280) for process in both]
     assert [process.returncode for process in both] == [0, 0], said_by_both
     sound(place)
@@ -193,10 +193,8 @@ def test_two_searches_at_the_same_time_share_a_ledger_and_one_look(place):
 
 
 def test_a_disk_that_fills_up_ends_the_search_with_a_sentence_and_the_next_goes_on(place):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-
-    code, out, err = call(place, *SEARCH, preexec_fn=limit)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))"
+    code, out, err = call(place, *SEARCH, first=limit)
     said(err, "free space")
     assert (code, out) == (9, "")
     sound(place)
@@ -232,13 +230,12 @@ def test_a_home_on_a_small_disk_is_a_sentence_and_loses_nothing(place, size):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_search_stopped_again_and_again_still_arrives(place, how):
     runs = 0
-    for wait_s in (2.0, 3.1, 4.3, 5.2, 6.4, 8.1):
-        process = start(place, *SEARCH)
-        try:
-            _, err = process.communicate(timeout=wait_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(how)
-            _, err = process.communicate(timeout=240)
+    for wait_s in (0.4, 1.0, 1.8, 2.6, 3.6, 5.0):
+        process = begin(place, *SEARCH)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=wait_s)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=240)
         assert "Traceback" not in err
         assert process.returncode in {0, 130, -how}, err
         if (place / "home" / "ledger.db").exists():

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from processes import RECIPE, call, start
+from processes import RECIPE, begin, call
 
 COMMANDS = (
     "optimize",
@@ -206,7 +206,7 @@ def test_rows_with_nan_or_of_a_wrong_shape_are_refused(place, optimized):
 def test_a_search_that_is_stopped_loses_nothing_it_finished(tmp_path, how):
     (tmp_path / "halves.py").write_text(RECIPE.replace("EPOCHS", "2"))
     words = ["optimize", "halves.py", "--levers", "prune,runtime", "--trials", "4"]
-    process = start(tmp_path, *words)
+    process = begin(tmp_path, *words)
     seen = []
     for line in process.stderr:
         seen.append(line)

@@ -7,7 +7,7 @@ import signal
 import httpx
 import numpy as np
 import pytest
-from processes import RECIPE, call, start
+from processes import RECIPE, begin, call
 
 from pennyweight.engine.answers import probes
 from pennyweight.store.artifacts import load
@@ -39,7 +39,7 @@ def key(place):
 @pytest.fixture
 def address(place, key):
     """Where a server of "halves" answers; it is told to stop afterwards, and must end well."""
-    server = start(place, "serve", "halves", "--port", "0")
+    server = begin(place, "serve", "halves", "--port", "0")
     said = server.stdout.readline()
     assert re.fullmatch(r"halves@1 at http://127\.0\.0\.1:\d+\n", said), server.communicate(timeout=60)
     yield said.split()[-1]

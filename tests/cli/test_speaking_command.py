@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openai
 import pytest
-from processes import RECIPE, call, start
+from processes import RECIPE, begin, call
 
 from pennyweight.store.artifacts import load
 
@@ -61,7 +61,7 @@ def test_it_is_served_asked_and_billed_by_the_token(place):
     code, out, err = call(place, "tenants", "add", "acme", "--budget", "1usd/day", "--json")
     assert code == 0, err
     key = json.loads(out)["key"]
-    server = start(place, "serve", "gpt", "--port", "0", "--api", "openai")
+    server = begin(place, "serve", "gpt", "--port", "0", "--api", "openai")
     try:
         said = server.stdout.readline()
         assert re.fullmatch(r"gpt@1 at http://127\.0\.0\.1:\d+\n", said), server.communicate(timeout=60)

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from processes import RECIPE, call, start
+from processes import RECIPE, begin, call
 
 SLOW = RECIPE.replace("EPOCHS", "400")
 
@@ -73,7 +73,7 @@ def test_a_budget_is_never_passed_and_leaves_a_model(place):
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(place):
-    process = start(place, "train", "slow.py", "--epochs", "150", "--json", "--out", "cut.pw")
+    process = begin(place, "train", "slow.py", "--epochs", "150", "--json", "--out", "cut.pw")
     for line in process.stderr:
         if "step 15 " in line:
             process.send_signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(place):
 
 
 def test_a_killed_run_loses_nothing_that_was_on_the_ledger_and_goes_on(place):
-    process = start(place, "train", "slow.py", "--epochs", "200")
+    process = begin(place, "train", "slow.py", "--epochs", "200")
     for line in process.stderr:
         if "step 150 " in line:
             process.kill()

@@ -70,7 +70,7 @@ def factor(reply):
     return round(found)
 
 
-def until(what, within_s=20.0):
+def until(what, within_s=120.0):
     """Wait until something is so."""
     end_s = time.monotonic() + within_s
     while not (found := what()):

@@ -1,17 +1,39 @@
 """Real servers, killed at random moments: budgets hold, and what was acknowledged is recorded."""
 
 import asyncio
+import os
+import time
 
 import pytest
+from sqlalchemy import func, select
+from warm import run
 
+from bench import serve_budget, serve_ours
 from bench.serve_budget import Size, overrun, storm
 from bench.serve_ledger import killed, written
 from bench.serve_load import Order, load
-from bench.serve_ours import books, team
+from bench.serve_ours import PENNYWEIGHT, books, team
+from bench.serve_processes import ROOT
 from bench.serve_soak import drift, soak
 from bench.serve_stores import database
+from pennyweight.store.team.opened import opened, reading
+from pennyweight.store.team.tables import usage
 
-SMALL = Size(workers=2, callers=16, requests=900, kill_s=0.1, limit_nusd=600_000)
+SMALL = Size(workers=2, callers=16, requests=900, limit_nusd=600_000)
+_LIFE = 100  # requests that are answered between two kills, on average
+
+
+@pytest.fixture(autouse=True)  # ruff: ignore[pytest-fixture-autouse] - every test gives commands before it begins
+def _warm(monkeypatch):
+    """The commands that make a team begin warm; servers and callers begin as a person's do."""
+
+    def call(folder, store, *words):
+        env = {**os.environ, "PENNYWEIGHT_HOME": str(folder / "home")}
+        done = run(PENNYWEIGHT[-1], *words, "--store", store, cwd=ROOT, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    monkeypatch.setattr(serve_ours, "call", call)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,7 +43,23 @@ def where(request, tmp_path):
     return database(str(request.getfixturevalue("postgres")))
 
 
-def test_no_nano_dollar_is_spent_over_a_budget_while_workers_are_killed(tmp_path, where):
+def test_no_nano_dollar_is_spent_over_a_budget_while_workers_are_killed(tmp_path, where, monkeypatch):
+    def killing(crew, _, over):
+        """Kill as `serve_budget` does, but after so many answers and not seconds: a busy machine is slow with both."""
+        with opened(where) as engine:
+
+            def rows():
+                with reading(engine) as link:
+                    return link.execute(select(func.count()).select_from(usage)).scalar_one()
+
+            kills, at = 0, crew.dice.uniform(0, 2 * _LIFE)
+            while not over():
+                if rows() > at and crew.kill_one():
+                    kills, at = kills + 1, at + crew.dice.uniform(0, 2 * _LIFE)
+                time.sleep(0.01)
+            return kills
+
+    monkeypatch.setattr(serve_budget, "killing", killing)
     seen = storm(tmp_path, where, SMALL)
     assert seen.kills > 0
     assert overrun(seen, SMALL.limit_nusd) == 0

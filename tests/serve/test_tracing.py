@@ -178,10 +178,10 @@ def test_the_command_sends_spans_to_a_collector_before_it_ends(tmp_path):
     process = start(tmp_path, "serve", "times", "--port", "0", "--otel", env=env)
     try:
         address = process.stdout.readline().split()[-1]
-        reply = httpx.post(f"{address}/v2/models/times/infer", json=asked(), timeout=30)
+        reply = httpx.post(f"{address}/v2/models/times/infer", json=asked(), timeout=120)
         assert reply.status_code == 200
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
     finally:
         process.kill()

@@ -11,16 +11,19 @@ import typer
 from pennyweight.cli import (
     checking,
     comparing,
+    cutting,
     devices,
     ending,
     ggml,
     handing,
+    healing,
     large,
     letting,
     looking,
     measured,
     moving,
     packing,
+    searching,
     settling,
     teaming,
     training,
@@ -79,71 +82,6 @@ def _misread(error: Any) -> NoReturn:
     command = getattr(error.ctx, "command_path", "") or "pennyweight"
     sys.stderr.write(f"pennyweight: {said}{stop} To fix: see {command} --help.\n")
     sys.exit(BadInputError.exit_code)
-
-
-@app.command()
-def optimize(  # ruff: ignore[too-many-arguments] - one parameter per option is how this library reads a command line
-    recipes: Annotated[list[Path], typer.Argument(help="Python files with a function job(data=None) -> Job.")],
-    *,
-    data: Data = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--with", help="An option of the recipe, such as size=30m; may be repeated.")
-    ] = None,
-    give_up: Annotated[
-        str | None, typer.Option("--give-up", help="How much quality may be lost against the control, such as 0.3%.")
-    ] = None,
-    floor: Annotated[str | None, typer.Option(help="An absolute floor instead, such as accuracy=98.5%.")] = None,
-    sure: Annotated[str | None, typer.Option(help="How sure one must be that the floor holds, such as 95%.")] = None,
-    strategy: Annotated[str, typer.Option(help="How to search: greedy, grid, halving or bayes.")] = "greedy",
-    use: Annotated[str | None, typer.Option("--levers", help="Search only these levers, separated by commas.")] = None,
-    budget: Annotated[str | None, typer.Option(help="The most the search may spend, such as 0.02usd.")] = None,
-    trials: Annotated[int | None, typer.Option(help="The most plans to carry out.", min=1)] = None,
-    time: Annotated[str | None, typer.Option(help="The most time to search, such as 10m.")] = None,
-    predictions: Annotated[str | None, typer.Option(help="Predictions served over the horizon, such as 1e8.")] = None,
-    objective: Annotated[
-        str, typer.Option(help="Which dollars count: total, or train (finding and training only).")
-    ] = "total",
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn by chance.")] = 0,
-    prices: Prices = "local",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the predicted front; run nothing.")] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not reuse runs of this job that are on the ledger.")
-    ] = False,
-    report: Annotated[Path, typer.Option(help="Where to write the HTML report.")] = Path("report.html"),
-    out: Annotated[
-        Path, typer.Option(help="Where to write the winner (with several recipes: one folder each).")
-    ] = Path("winner.pw"),
-    picture: Annotated[Path | None, typer.Option(help="Also write the first front as an SVG picture.")] = None,
-    json: Json = False,
-) -> None:
-    """Find the cheapest model that keeps the floor, and certify it.
-
-    Exit codes: 0 done, 2 bad input, 3 not even the control keeps the floor, 4 the budget is too small, 5 a corrupt
-    file, 6 a library is missing, 9 a disk that is full or read-only, 130 interrupted (finished runs are kept; run again
-    to go on).
-    """
-    from pennyweight.cli.optimizing import Wish, run_all
-    from pennyweight.cli.outputs import Outputs
-
-    wish = Wish(
-        data,
-        give_up,
-        floor,
-        sure,
-        strategy,
-        use,
-        budget,
-        trials,
-        time,
-        predictions,
-        seed,
-        prices,
-        dry_run,
-        fresh,
-        objective,
-        tuple(options or ()),
-    )
-    run_all(recipes, wish, Outputs(report, out, picture), json=json)
 
 
 @app.command()
@@ -243,10 +181,13 @@ def ledger(
         tell_ledger(by, prices, json=json)
 
 
+app.add_typer(searching.app)
 app.add_typer(devices.app)
 app.add_typer(large.app)
+app.add_typer(cutting.app)
 app.add_typer(ggml.app)
 app.add_typer(handing.app)
+app.add_typer(healing.app)
 app.add_typer(checking.app)
 app.add_typer(comparing.app)
 app.add_typer(packing.app)

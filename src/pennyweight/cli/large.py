@@ -193,7 +193,12 @@ def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint: config.json and safetensors.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="The new folder to write.")] = None,
     *,
-    to: Annotated[str, typer.Option(help="Numbers of 3, 4 or 8 bits: int3, int4, int8 or mxfp4.")] = "int4",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="int3, int4, int8 or mxfp4; or bits on average (3.5) or a size (4GB), each layer as it needs."
+        ),
+    ] = "int4",
     method: Annotated[
         str, typer.Option(help="rtn: to nearest; hqq: scales searched; gptq, awq: so that outputs of a text stay.")
     ] = "rtn",
@@ -201,6 +206,10 @@ def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="Plain text for gptq and awq.")
     ] = None,
     tokens: Annotated[int, typer.Option(help="Tokens of that text to use.", min=1)] = 65_536,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(help="With an average or size: what layers may be given. Default: int3,int4,int8."),
+    ] = None,
     group: Annotated[
         int | None, typer.Option(help="Weights of a row that share a scale: a multiple of 32. Default: 128; mxfp4: 32.")
     ] = None,
@@ -226,5 +235,7 @@ def shrink(  # ruff: ignore[too-many-arguments] - one parameter per option is ho
     """
     from pennyweight.cli.shrinking import Asked, tell_shrinking
 
-    asked = Asked(to, group, tuple(keep or ()), any_, shard, resume, force, method, calibrate, tokens)
+    asked = Asked(
+        to, group, tuple(keep or ()), any_, shard, resume, force, method, calibrate, tokens, tuple(among or ())
+    )
     tell_shrinking(folder, out, check, asked, json=json)

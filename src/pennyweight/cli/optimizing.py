@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pennyweight.cli.screen import Progress, say, say_json, say_table
@@ -11,11 +12,11 @@ from pennyweight.errors import BadInputError
 from pennyweight.units import parse_count, parse_seconds, parse_share, parse_usd, percent, si, usd
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from pennyweight.cli.optimizing_large import Large
     from pennyweight.cli.outputs import Outputs
     from pennyweight.core import Front, Job
 
+_WINNER = Path("winner.pw")
 _RATIO_METRICS = frozenset({"perplexity", "rmse", "mae", "log_loss"})
 
 
@@ -70,6 +71,25 @@ class Wish:
             asked.memory_byte,
             self.trials or asked.trials,
         )
+
+
+def run_any(
+    given: list[Path], wish: Wish, large: Large, places: tuple[Path, Path | None, Path | None], *, json: bool
+) -> None:
+    """Optimise recipes, or the folder of a language model; `places` are report, winner and picture."""
+    from pennyweight.cli.optimizing_large import is_checkpoint, tell_checkpoint
+    from pennyweight.cli.outputs import Outputs
+
+    report, out, picture = places
+    if any(map(is_checkpoint, given)):
+        tell_checkpoint(given, wish, large, Outputs(report, out or _beside(given[0]), picture), json=json)
+        return
+    large.check_unused()
+    run_all(given, wish, Outputs(report, out or _WINNER, picture), json=json)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.resolve().with_name(f"{folder.resolve().name}-cheap")
 
 
 def run_all(recipes: list[Path], wish: Wish, outputs: Outputs, *, json: bool) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pennyweight.cli.screen import say
+from pennyweight.errors import BadInputError
 from pennyweight.units import parse_seconds, parse_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pennyweight.serve.place import Place, Watch
+    from pennyweight.serve.place import Drafted, Place, Watch
 
 
 def tell_serving(place: Place, workers: int) -> None:
@@ -46,6 +47,23 @@ def watching(every: str, keep: str, *, on: bool) -> Watch:
     from pennyweight.serve.place import Watch
 
     return Watch(on, parse_seconds(every), parse_share(keep))
+
+
+def drafted(draft: str, tokens: int, *, emits: bool) -> Drafted:
+    """What guesses, as it was typed; raises `BadInputError` for a folder that is no checkpoint, or for a deployment."""
+    from pennyweight.serve.place import NGRAM, Drafted
+    from pennyweight.serve.versions.checkpoints import is_checkpoint
+
+    if draft and emits:
+        raise BadInputError("A deployment is planned without a draft.", "leave --draft out.")
+    if draft in {"", NGRAM}:
+        return Drafted(draft, tokens)
+    folder = Path(draft).expanduser().resolve()
+    if not is_checkpoint(folder):
+        raise BadInputError(
+            f"{draft} is no checkpoint that could guess.", "give --draft a folder as Hugging Face has them, or ngram."
+        )
+    return Drafted(str(folder), tokens)
 
 
 def say_now(text: str) -> None:

@@ -34,6 +34,7 @@ class Asked:
     method: str
     calibrate: Path | None
     tokens: int
+    among: tuple[str, ...] = ()
 
 
 def tell_shrinking(folder: Path, out: Path | None, check: Path | None, asked: Asked, *, json: bool) -> None:
@@ -49,15 +50,16 @@ def tell_shrinking(folder: Path, out: Path | None, check: Path | None, asked: As
 
 
 def _tell_making(folder: Path, out: Path, asked: Asked, *, json: bool) -> None:
-    from pennyweight.engine.shrinking import Calibration, Wish, needed_byte, plan, shrink
+    from pennyweight.engine.shrinking import WIDTHS, Calibration, Wish, needed_byte, plan, shrink
 
-    keep = tuple(word for given in asked.keep for word in given.split(",") if word)
+    keep, among = _words(asked.keep), _words(asked.among)
     text = None if asked.calibrate is None else Calibration(asked.calibrate, asked.tokens)
-    wish = Wish(asked.to, asked.group, keep, asked.any_, round(parse_bytes(asked.shard)), asked.method, text)
+    shard = round(parse_bytes(asked.shard))
+    wish = Wish(asked.to, asked.group, keep, asked.any_, shard, asked.method, text, among or WIDTHS)
     made = plan(folder, wish)
     if not json:
         _foretell(made, needed_byte(made))
-    with byte_bar(made.source.byte, f"{folder.name} to {wish.to}") as watch:
+    with byte_bar(made.source.byte + made.sensed_byte, f"{folder.name} to {wish.to}") as watch:
         receipt = shrink(made, out, resume=asked.resume, force=asked.force, watch=watch)
     if json:
         say_json({"out": str(out), **receipt.facts(), "kept_whole": dict(made.choice.kept)})
@@ -65,9 +67,14 @@ def _tell_making(folder: Path, out: Path, asked: Asked, *, json: bool) -> None:
         _tell(out, receipt)
 
 
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for each in given for word in each.split(",") if word)
+
+
 def _foretell(plan: Plan, most_byte: float) -> None:
     shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
-    say(f"{si(plan.source.byte, 'B')} become {si(plan.byte, 'B')} in {shards}.")
+    most = "at most " if plan.wish.mixed else ""
+    say(f"{si(plan.source.byte, 'B')} become {most}{si(plan.most_byte, 'B')} in {shards}.")
     say(f"Needs at most {si(most_byte, 'B')} of memory.")
     for why, count in Counter(plan.choice.kept.values()).items():
         say(f"Kept as they are: {count} weights of linear layers ({why}).")
@@ -75,11 +82,38 @@ def _foretell(plan: Plan, most_byte: float) -> None:
 
 def _tell(out: Path, receipt: Receipt) -> None:
     again = f" ({receipt.kept_shards} shards were there)" if receipt.kept_shards else ""
-    say(f"{out}: {receipt.rounded} of {receipt.tensors} tensors are {receipt.to}, in groups of {receipt.group}{again}.")
+    to = _counted(receipt.widths) or receipt.to
+    say(f"{out}: {receipt.rounded} of {receipt.tensors} tensors are {to}, in groups of {receipt.group}{again}.")
     pace = si(receipt.in_byte / max(receipt.seconds, 1e-9), "B/s")
     say(f"It took {seconds(receipt.seconds)} ({pace}), {seconds(receipt.cpu_s)} of a core, {si(receipt.joule, 'J')}.")
     say(f"Held at most {si(receipt.peak_byte, 'B')} of memory.")
+    _tell_harms(receipt)
     _tell_errors(receipt.errors)
+
+
+def _counted(widths: Mapping[str, str]) -> str:
+    """How many layers have which width."""
+    return ", ".join(f"{name} ({count})" for name, count in sorted(Counter(widths.values()).items()))
+
+
+def _tell_harms(receipt: Receipt) -> None:
+    """Which layers were given how much, and why."""
+    if not receipt.harms:
+        return
+    names = list(next(iter(receipt.harms.values())))
+    worst = sorted(receipt.harms.items(), key=lambda pair: -pair[1][names[0]])[:_SHOWN]
+    rows = [
+        [_joined(layers), *(f"{harms[name]:.2g}" for name in names), receipt.widths[layers.split()[0]]]
+        for layers, harms in worst
+    ]
+    say_table("What rounding would cost, in nats a token", ["layers", *names, "chosen"], rows, range(1, len(names) + 1))
+    say(f"What the model says is expected to move by {receipt.harm:.2g} nats a token.")
+
+
+def _joined(layers: str) -> str:
+    """Layers that are rounded together: the first in full, of others what differs."""
+    first, *others = layers.split()
+    return ", ".join([first, *(other.rpartition(".")[2] for other in others)])
 
 
 def _tell_errors(errors: Mapping[str, float]) -> None:

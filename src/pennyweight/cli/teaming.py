@@ -158,6 +158,10 @@ def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     api: Annotated[
         str, typer.Option(help="openai: every model must speak it. Default: language models that can do.")
     ] = "",
+    draft: Annotated[
+        str, typer.Option(help="What guesses tokens that are checked several at once: ngram, or a smaller checkpoint.")
+    ] = "",
+    draft_tokens: Annotated[int, typer.Option(help="How many it guesses at once. Default: as many as pay.")] = 0,
     uncertified: Annotated[
         bool, typer.Option("--uncertified", help="Versions without a certificate may replace certified ones.")
     ] = False,
@@ -193,13 +197,20 @@ def serve(  # ruff: ignore[too-many-arguments] - one parameter per option is how
     Every request is recorded before it is answered, and no budget is overspent. Without any key only this machine may
     ask, as the tenant "local". What an alias stands for is followed within a second, without dropping a request.
     """
-    from pennyweight.cli.serving import named, watching
+    from pennyweight.cli.serving import drafted, named, watching
     from pennyweight.serve.place import Place
 
-    seen = watching(watch_every, keep_answers, on=watch)
-    hosts = tuple(name or ())
     place = Place(
-        named(models, store), host, port, store, hosts, uncertified=uncertified, watch=seen, api=api, otel=otel
+        named(models, store),
+        host,
+        port,
+        store,
+        tuple(name or ()),
+        uncertified=uncertified,
+        watch=watching(watch_every, keep_answers, on=watch),
+        api=api,
+        otel=otel,
+        draft=drafted(draft, draft_tokens, emits=bool(emit)),
     )
     if emit:
         from pennyweight.cli.emitting import Order, tell_emitted

@@ -66,6 +66,24 @@ class Chorus(ABC):
         """One memory of the named texts of some memories, in this order."""
 
 
+class Checking(Chorus):
+    """One that says of several tokens at once what follows each, and forgets those that it should not have read."""
+
+    @abstractmethod
+    def told(self, tokens: Sequence[NDArray[np.int64]], memory: Any) -> Next:
+        """Read some more tokens (T,) of each text, T at least 1 and of each its own; none may exceed `context`.
+
+        The logits (sum of T, V) are those of what follows each token, text after text.
+        """
+
+    @abstractmethod
+    def forget(self, memory: Any, counts: Sequence[int]) -> Any:
+        """The memory without the last tokens, so many of each text, that `told` or `step` has read just before.
+
+        The memory that is given is not to be used any more.
+        """
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Held:
     """Keys and values (B, H, P, D) of every layer, of which the first `pads` (B,) belong to no text.

@@ -31,7 +31,8 @@ class Paid:
 class Batches:
     """Batches of one version by size, the rows of all of them, the rows that wait, and how many processes serve it.
 
-    Of a language model also the tokens that were made in so many steps, and the texts that wait and that are continued.
+    Of a language model also the tokens that were made in so many steps, those that a draft guessed and of them those
+    that were right, and the texts that wait and that are continued.
     """
 
     sizes: tuple[int, ...] = (0,) * SIZES
@@ -40,6 +41,8 @@ class Batches:
     serving: int = 0
     tokens: int = 0
     steps: int = 0
+    guessed: int = 0
+    right: int = 0
     texts_waiting: int = 0
     texts_running: int = 0
 

@@ -35,10 +35,10 @@ _KNOWN = 256  # lanes whose last numbers are remembered
 # Where things are, in words of eight bytes: the head, then a table of who paid, then one of versions. A row of a table
 # begins with its numbers, and ends with its name.
 _PAID, _VERSIONS, _BEAT, _TOOK, _FAILED, _MISSED, _STATUS, _BUCKETS, _HEAD = 0, 1, 2, 3, 4, 5, 8, 508, 1024
-_NUMBERS, _NAME_BYTE = 20, 192
+_NUMBERS, _NAME_BYTE = 24, 192
 _ROW = _NUMBERS + _NAME_BYTE // 8
-# A row of versions: batches by size and the rows of all, tokens and steps, and what changes all the while.
-_MADE, _NOW = SIZES + 1, SIZES + 3
+# A row of versions: batches by size and the rows of all, what language models made, and what changes all the while.
+_MADE, _NOW = SIZES + 1, SIZES + 5
 _FIRST = {_PAID: _HEAD, _VERSIONS: _HEAD + MOST * _ROW}
 SIZE_BYTE = 8 * (_HEAD + (MOST + _MOST_VERSIONS) * _ROW)
 
@@ -123,7 +123,8 @@ class Counters:
     def _more(self, served: Served) -> list[int]:
         """What a lane has done since the last time; its list stands for it, so that the lane itself can be let go."""
         sizes, choir = served.lane.sizes, served.choir
-        now = [*sizes, served.lane.answered, *((choir.made, choir.steps) if choir is not None else (0, 0))]
+        made = (0, 0, 0, 0) if choir is None else (choir.made, choir.steps, choir.guessed, choir.right)
+        now = [*sizes, served.lane.answered, *made]
         _, before = self._lanes.pop(id(sizes), (sizes, [0] * len(now)))
         self._lanes[id(sizes)] = sizes, now
         while len(self._lanes) > _KNOWN:
@@ -191,5 +192,5 @@ def _sums(memory: memoryview) -> Sums:
 
 def _batches(words: memoryview, at: int, alive: int) -> Batches:
     waiting, serving, *texts = (number * alive for number in words[at + _NOW : at + _NOW + 4])
-    sizes, made = tuple(words[at : at + SIZES]), words[at + _MADE : at + _MADE + 2]
+    sizes, made = tuple(words[at : at + SIZES]), words[at + _MADE : at + _MADE + 4]
     return Batches(sizes, words[at + SIZES], waiting, serving, *made, *texts)

@@ -82,6 +82,8 @@ class Scraped:
         rate = GaugeMetricFamily("pennyweight_tokens_per_second", "Tokens that were made, of late.", labels=labels)
         made = CounterMetricFamily("pennyweight_tokens", "Tokens that were made, also for nobody.", labels=labels)
         steps = CounterMetricFamily("pennyweight_steps", "Steps that all running texts took together.", labels=labels)
+        guess = CounterMetricFamily("pennyweight_drafted_tokens", "Tokens that a draft guessed.", labels=labels)
+        right = CounterMetricFamily("pennyweight_accepted_tokens", "Those of them that were right.", labels=labels)
         found = {of: each for of, each in sorted(sums.batches.items()) if each.steps or self._speaks(of)}
         for (model, number), each in found.items():
             of = [model, str(number)]
@@ -90,9 +92,11 @@ class Scraped:
             rate.add_metric(of, (each.tokens - self._tokens.get((model, number), 0)) / took_s)
             made.add_metric(of, each.tokens)
             steps.add_metric(of, each.steps)
+            guess.add_metric(of, each.guessed)
+            right.add_metric(of, each.right)
         if took_s >= _BASIS_S:
             self._tokens = {of: each.tokens for of, each in found.items()}
-        yield from (wait, run, rate, made, steps)
+        yield from (wait, run, rate, made, steps, guess, right)
 
     def _speaks(self, of: tuple[str, int]) -> bool:
         return any((each.version.model, each.version.number) == of and each.choir for each in self.shelf.all())

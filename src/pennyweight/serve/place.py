@@ -8,6 +8,8 @@ from pennyweight.errors import BadInputError
 
 EVERY_S = 3600.0
 WEEK_S = 7 * 86_400.0
+MOST_GUESSES = 32
+NGRAM = "ngram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,23 @@ class Watch:
         return self.keep if self.on else None
 
 
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """What guesses how texts go on: "ngram", a checkpoint's folder, or nothing; so many `tokens`, 0 for what pays."""
+
+    source: str = ""
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense, and a number of guesses that nobody makes."""
+        if not 0 <= self.tokens <= MOST_GUESSES:
+            raise BadInputError(
+                f"{self.tokens} tokens are not guessed at once.", f"give --draft-tokens 1 to {MOST_GUESSES}."
+            )
+        if self.tokens and not self.source:
+            raise BadInputError("Nothing guesses tokens.", "say what does: --draft ngram, or a smaller checkpoint.")
+
+
 @dataclass(frozen=True)
 class Place:
     """Where to listen and what to serve: models as "digits", "digits@3" or "digits@staging"."""
@@ -47,4 +66,5 @@ class Place:
     watch: Watch = field(default_factory=Watch)
     api: str = ""  # "openai": every model must be a language model that speaks it
     otel: bool = False  # a span of OpenTelemetry for every request
+    draft: Drafted = field(default_factory=Drafted)
     counts: str = ""  # the file of its counters, beside those of other processes of this server

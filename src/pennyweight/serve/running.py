@@ -181,7 +181,7 @@ async def parts(engine: Engine, place: Place) -> AsyncGenerator[Face]:
 
 def _means(place: Place) -> Means:
     pool = ThreadPoolExecutor(1, "model")
-    load = partial(ready, pool=pool, keep=place.watch.share)
+    load = partial(ready, pool=pool, draft=place.draft, keep=place.watch.share)
     return Means(load, pool, ThreadPoolExecutor(1, "aside"), place.uncertified)
 
 

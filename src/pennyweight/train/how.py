@@ -54,16 +54,18 @@ class How:
     """How to train, beyond the spec: the seed, the task, a teacher, who watches, what changes batches.
 
     `teacher_logits` are the teacher's raw answers, row by row those of the data; they decide the share `mix` of the
-    loss, at `temperature`. `watch` is told after every step and returns False to stop. `augment` turns the inputs and
-    labels of a batch into others; what it draws from torch's own generator is repeated by the seed and by a resumed
-    run. `after_step` is called with the model after each change of its weights. `judge` says how good the model is,
-    `team` are the workers that train together, `clock` is told what the time went into, and `checkpoints` is where the
-    state is kept and found again.
+    loss, at `temperature`. Where they are too many to be held, `teacher` is asked for those of every batch's inputs
+    (not by asynchronous workers). `watch` is told after every step and returns False to stop. `augment` turns the
+    inputs and labels of a batch into others; what it draws from torch's own generator is repeated by the seed and by a
+    resumed run. `after_step` is called with the model after each change of its weights. `judge` says how good the model
+    is, `team` are the workers that train together, `clock` is told what the time went into, and `checkpoints` is where
+    the state is kept and found again.
     """
 
     seed: int = 0
     task: Task = Task.CLASSIFY
     teacher_logits: np.ndarray | None = None
+    teacher: Callable[[Tensor], Tensor] | None = None
     temperature: float = 2.0
     mix: float = 0.5
     watch: Callable[[Progress], bool] | None = None

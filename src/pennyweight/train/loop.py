@@ -137,7 +137,7 @@ class _Training:
         """Forward and backward, and a change of the weights after the last of the mini-batches that add up."""
         self.clock.begin()
         portion = self.passes.next()
-        batch = self._augmented(smaller(self.data.take(portion.rows), self.settings, self.how.task, self.passes.done))
+        batch = self._told(smaller(self.data.take(portion.rows), self.settings, self.how.task, self.passes.done))
         self.clock.mark(Part.DATA)
         if self.place.fresh:
             self.rule.zero()
@@ -188,6 +188,11 @@ class _Training:
             raise BadInputError(
                 f"The model cannot be trained on a batch of {len(batch)}: {error}.", "use a larger batch."
             ) from error
+
+    def _told(self, batch: Batch) -> Batch:
+        """The batch as it is learnt from, with what the teacher says of it if one is to be asked."""
+        batch = self._augmented(batch)
+        return batch if self.how.teacher is None else replace(batch, teacher=self.how.teacher(batch.x))
 
     def _augmented(self, batch: Batch) -> Batch:
         if self.how.augment is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pennyweight.backends.large.kinds import restored, rounder_of, rounding_for
-from pennyweight.backends.large.packed import described, rounding_of
+from pennyweight.backends.large.packed import EVERY, described, described_mixed, rounding_of, roundings_of
 from pennyweight.backends.large.rounding import Rounding, as_float32, as_stored, bits_in
 from pennyweight.errors import BadInputError
 
@@ -76,6 +76,18 @@ def test_a_config_is_understood_again_and_another_one_is_not():
     made["quantization_config"]["format"] = "naive-quantized"
     assert rounding_of(made) is None
     assert rounding_of({}) is None
+
+
+def test_a_config_of_several_widths_names_every_layer_and_is_understood_again():
+    ways = {"a.q_proj": Rounding(4, 64), "a.k_proj": Rounding(8, 64), "a.v_proj": Rounding(4, 64)}
+    made = {"quantization_config": described_mixed(ways, ["lm_head"])}
+    groups = made["quantization_config"]["config_groups"]
+    assert [group["targets"] for group in groups.values()] == [["a.q_proj", "a.v_proj"], ["a.k_proj"]]
+    assert roundings_of(made) == ways
+    assert rounding_of(made) is None
+    assert roundings_of({"quantization_config": described(Rounding(4, 64), [])}) == {EVERY: Rounding(4, 64)}
+    groups["group_1"]["weights"]["num_bits"] = 5
+    assert roundings_of(made) is None
 
 
 ELEMENTS = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])

@@ -97,3 +97,23 @@ def test_a_method_that_needs_a_text_says_so(place):
     code, out, err = call(place, "tiny", "--method", "awq", "-o", "out")
     assert (code, out) == (2, "")
     assert "--calibrate TEXT.txt" in err
+
+
+def test_of_an_average_it_is_told_which_layers_were_given_how_much_and_why(place):
+    write_llama(place / "llama", noise=1.0)
+    (place / "text.txt").write_text(TEXT * 3)
+    words = ("--to", "4.5", "--group", "32", "--method", "gptq", "--calibrate", "text.txt")
+    code, out, err = call(place, "llama", *words, "--among", "int4,int8", "-o", "out")
+    assert (code, err) == (0, "")
+    assert "become at most" in out
+    assert "tensors are int4 (" in out
+    assert "int8 (" in out
+    assert "self_attn.q_proj, k_proj, v_proj" in out
+    assert "expected to move by" in out
+    assert "rounded weights together moved by" in call(place, "llama", "--check", "out")[1]
+
+
+def test_an_average_without_a_text_says_what_is_needed(place):
+    code, out, err = call(place, "tiny", "--to", "3.5", "-o", "out")
+    assert (code, out) == (2, "")
+    assert "--calibrate TEXT.txt" in err

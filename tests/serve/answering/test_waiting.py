@@ -12,7 +12,7 @@ from pennyweight.serve.answering.lane import Lane, Terms
 from pennyweight.serve.versions.loading import terms_of
 
 ROW = np.ones((1, 4), np.float32)
-LONG_S = 0.2
+LONG_S = 1.0
 
 
 class Counting:

@@ -66,7 +66,7 @@ def test_no_address_in_a_question_is_fetched(house, stub, form):
         house.question | {"model_url": url, "parameters": {"webhook": url}},
     ):
         headers = house.bearer["acme"] | {"x-callback-url": url, "referer": url}
-        httpx.post(f"{house.address}{PATH}?url={url}", json=body, headers=headers, timeout=10)
+        httpx.post(f"{house.address}{PATH}?url={url}", json=body, headers=headers, timeout=60)
     assert asked == []
 
 

@@ -234,6 +234,6 @@ def test_a_body_that_is_a_pickle_is_no_question_and_not_run(house, kind, tmp_pat
             {"payload-container": "NdarrayContainer"},
         ):
             headers = house.bearer["acme"] | {"content-type": kind} | more
-            reply = httpx.post(house.address + PATH, content=body, headers=headers, timeout=10)
+            reply = httpx.post(house.address + PATH, content=body, headers=headers, timeout=60)
             assert reply.status_code == 400
     assert not marker.exists()

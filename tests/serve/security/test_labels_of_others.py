@@ -17,7 +17,7 @@ def told(house, body, who="acme", path=LABELS):
 
 
 def asked_by(house, who):
-    reply = httpx.post(house.address + INFER, json=house.question, headers=house.bearer[who], timeout=20)
+    reply = httpx.post(house.address + INFER, json=house.question, headers=house.bearer[who], timeout=60)
     return reply.headers["x-request-id"]
 
 
@@ -78,5 +78,5 @@ def test_as_many_as_are_allowed_are_taken_at_once(house):
 
 
 def test_nobody_labels_without_a_key_or_what_is_not_served(house):
-    assert httpx.post(house.address + LABELS, json=[], timeout=20).status_code == 401
+    assert httpx.post(house.address + LABELS, json=[], timeout=60).status_code == 401
     assert told(house, [{"request": "a", "label": 1}], path="/v2/models/digits/labels").status_code == 404

@@ -5,7 +5,7 @@ import socket
 PATH = "/v2/models/times/infer"
 
 
-def plug(house, within_s=10.0):
+def plug(house, within_s=60.0):
     """A connection."""
     return socket.create_connection(("127.0.0.1", house.port), timeout=within_s)
 
@@ -21,7 +21,7 @@ def heard(line):
     return b"".join(parts)
 
 
-def said(house, raw, within_s=10.0):
+def said(house, raw, within_s=60.0):
     """What is answered to some bytes, after which nothing more is sent."""
     with plug(house, within_s) as line:
         line.sendall(raw)

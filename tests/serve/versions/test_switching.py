@@ -40,7 +40,7 @@ class Running:
         self.process = start(place, "serve", "times", "--port", "0", "--store", self.store, *words)
         said = self.process.stdout.readline()
         found = re.fullmatch(r"times@\d+ at (http://127\.0\.0\.1:\d+)(?: \(\d+ processes\))?\n", said)
-        assert found, (said, *self.process.communicate(timeout=60))
+        assert found, (said, *self.process.communicate(timeout=120))
         self.address = found[1]
 
     def __enter__(self):
@@ -48,7 +48,7 @@ class Running:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=120)
         assert (self.process.returncode, err) == (0, ""), out
 
 
@@ -67,7 +67,7 @@ class Load(threading.Thread):
         await asyncio.gather(*(self.one() for _ in range(self.callers)))
 
     async def one(self):
-        async with httpx.AsyncClient(base_url=self.address, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=self.address, timeout=120) as client:
             while not self.ending:
                 try:
                     reply = await client.post(PATH, json=asked())
@@ -172,7 +172,7 @@ def test_who_was_begun_with_is_answered_before_a_server_ends_and_nothing_stays_b
     server = Running(place, "--workers", "2")
     with Load(server.address) as load:
         server.process.send_signal(signal.SIGTERM)
-        _, err = server.process.communicate(timeout=60)
+        _, err = server.process.communicate(timeout=120)
         load.ending = True
     assert (server.process.returncode, err) == (0, "")
     assert {factor(reply) for _, reply in load.replies} == {1}
@@ -188,7 +188,7 @@ def test_processes_whose_parent_is_killed_do_not_stay_behind(place):
     with opened(server.store) as engine:
         pids = until(lambda: two(engine))
         server.process.kill()
-        server.process.communicate(timeout=60)
+        server.process.communicate(timeout=120)
         until(lambda: not any(alive(pid) for pid in pids))
         with reading(engine) as link:
             assert workers.live(link) == ()

@@ -210,7 +210,7 @@ def test_a_watcher_keeps_looking_until_it_is_told_to_stop(tmp_path):
             await asyncio.sleep(0.05)
             assert not keeping.done()
             watcher.stopping.set()
-            await asyncio.wait_for(keeping, 5)
+            await asyncio.wait_for(keeping, 60)
             book.close()
 
     asyncio.run(act())

@@ -112,14 +112,10 @@ def test_no_worker_outlives_its_launcher(tmp_path):
         f"launch([sys.executable, {str(script)!r}, {str(tmp_path)!r}], 2, pathlib.Path({str(tmp_path)!r}))"
     )
     launcher = subprocess.Popen([sys.executable, "-c", start])
-    pids = []
-    for rank in range(2):
-        _wait_for(tmp_path / f"worker.{rank}")
-        time.sleep(0.1)
-        pids.append(int((tmp_path / f"worker.{rank}").read_text()))
+    pids = [int(_wait_for(tmp_path / f"worker.{rank}").read_text()) for rank in range(2)]
     launcher.kill()
     launcher.wait()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
         assert time.monotonic() < end, "a worker goes on alone"
         time.sleep(0.1)
@@ -207,7 +203,7 @@ with joined(TeamSpec()) as team:
             file.write(json.dumps({"size": team.size, "start": start}) + chr(10))
     wrapped = team.wrap(net)
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.01)
-    for step in range(start, 4000):
+    for step in range(start, 100_000):
         wrapped(torch.ones(2, 4)).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -237,7 +233,7 @@ def test_a_worker_that_joins_a_running_torchrun_goes_on_from_the_checkpoint(tmp_
             _wait_for(tmp_path / "kept.pt")
             agents.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             for each in agents:
-                assert each.wait(120) == 0, (tmp_path / "agents.log").read_text()
+                assert each.wait(200) == 0, (tmp_path / "agents.log").read_text()
     finally:
         for each in agents:
             each.kill()
@@ -257,10 +253,12 @@ def _free_port():
 
 
 def _wait_for(path):
-    end = time.monotonic() + 90
-    while not path.exists():
+    """A file, once there is something in it."""
+    end = time.monotonic() + 200
+    while not (path.exists() and path.stat().st_size):
         assert time.monotonic() < end, f"no {path.name}"
-        time.sleep(0.1)
+        time.sleep(0.02)
+    return path
 
 
 def test_a_round_that_the_last_step_leaves_open_is_ended(tmp_path):

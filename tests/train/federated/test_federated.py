@@ -267,7 +267,7 @@ def test_tenants_of_their_own_processes_come_in_by_the_word_and_nobody_else_does
         ]
         with entrance.gathered(2, wait_s=90) as circle:
             done = run_among(circle, network(), FederatedSpec(2, 3, local=LOCAL))
-    said = [each.communicate(timeout=60)[1].decode() for each in started]
+    said = [each.communicate(timeout=120)[1].decode() for each in started]
     assert [each.returncode for each in started] == [0, 0, 1]
     assert "does not let this tenant in" in said[2]
     assert right(done.model) > 0.9

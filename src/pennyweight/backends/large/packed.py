@@ -17,7 +17,9 @@ from pennyweight.backends.large.rounding import Rounding
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+EVERY = "Linear"  # the class that stands for all linear layers
 _WORD_BITS = 32
+_BITS = (3, 4, 8)
 
 
 @final
@@ -50,6 +52,18 @@ def pieces(name: str, shape: tuple[int, int], dtype: str, rounding: Rounding) ->
 
 def described(rounding: Rounding, ignored: Sequence[str]) -> dict[str, Any]:
     """The `quantization_config` of a config.json; `ignored` are linear layers that stay as they are."""
+    return _config([_group(rounding, [EVERY])], rounding.kind, ignored)
+
+
+def described_mixed(layers: Mapping[str, Rounding], ignored: Sequence[str]) -> dict[str, Any]:
+    """The same where linear layers are rounded each in a way of its own, all to whole numbers: by their names."""
+    # every layer is named: vLLM takes the class of a joined layer for a match before it looks for the parts' names
+    ways = sorted(set(layers.values()), key=lambda way: (way.bits, way.group))
+    groups = [_group(way, [name for name, other in layers.items() if other == way]) for way in ways]
+    return _config(groups, "int", ignored)
+
+
+def _group(rounding: Rounding, targets: list[str]) -> dict[str, Any]:
     micro = rounding.kind == "mx"
     weights: dict[str, Any] = {
         "num_bits": rounding.bits,
@@ -64,27 +78,43 @@ def described(rounding: Rounding, ignored: Sequence[str]) -> dict[str, Any]:
         "observer_kwargs": {},
         **({"scale_dtype": "torch.uint8"} if micro else {}),
     }
-    group = {"targets": ["Linear"], "weights": weights, "input_activations": None, "output_activations": None}
+    return {"targets": targets, "weights": weights, "input_activations": None, "output_activations": None}
+
+
+def _config(groups: list[dict[str, Any]], kind: str, ignored: Sequence[str]) -> dict[str, Any]:
     return {
         "quant_method": "compressed-tensors",
-        "format": "mxfp4-pack-quantized" if micro else "pack-quantized",
+        "format": "mxfp4-pack-quantized" if kind == "mx" else "pack-quantized",
         "quantization_status": "compressed",
-        "config_groups": {"group_0": group},
+        "config_groups": {f"group_{number}": group for number, group in enumerate(groups)},
         "ignore": list(ignored),
         "kv_cache_scheme": None,
         "global_compression_ratio": None,
     }
 
 
-def rounding_of(config: Mapping[str, Any]) -> Rounding | None:
-    """The rounding that a config.json describes, None if it is not one that `described` writes."""
+def roundings_of(config: Mapping[str, Any]) -> dict[str, Rounding] | None:
+    """How a config.json says that linear layers were rounded, by their names, or by `EVERY` if all were alike.
+
+    None if it is not what `described` or `described_mixed` writes.
+    """
     said = config.get("quantization_config")
     if not isinstance(said, dict):
         return None
     try:
-        weights = said["config_groups"]["group_0"]["weights"]
-        kind = "mx" if weights["type"] == "float" else "int"
-        found = Rounding(weights["num_bits"], weights["group_size"], kind)
-    except (KeyError, TypeError):
+        groups = said["config_groups"].values()
+        found = {str(name): _way(group["weights"]) for group in groups for name in group["targets"]}
+        ignored = said.get("ignore") or ()
+        again = described(found[EVERY], ignored) if found.keys() == {EVERY} else described_mixed(found, ignored)
+    except (AttributeError, KeyError, TypeError):
         return None
-    return found if described(found, said.get("ignore") or ()) == said and found.bits in {3, 4, 8} else None
+    return found if again == said and all(way.bits in _BITS for way in found.values()) else None
+
+
+def _way(weights: Mapping[str, Any]) -> Rounding:
+    return Rounding(weights["num_bits"], weights["group_size"], "mx" if weights["type"] == "float" else "int")
+
+
+def rounding_of(config: Mapping[str, Any]) -> Rounding | None:
+    """How a config.json says that all linear layers were rounded alike, None if it does not say so."""
+    return (roundings_of(config) or {}).get(EVERY)

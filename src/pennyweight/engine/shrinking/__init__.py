@@ -4,6 +4,6 @@ from pennyweight.engine.shrinking.calibrating import Calibration
 from pennyweight.engine.shrinking.checking import Checked, check
 from pennyweight.engine.shrinking.planning import Plan, plan
 from pennyweight.engine.shrinking.run import Receipt, needed_byte, shrink
-from pennyweight.engine.shrinking.wish import Wish
+from pennyweight.engine.shrinking.wish import WIDTHS, Wish
 
-__all__ = ["Calibration", "Checked", "Plan", "Receipt", "Wish", "check", "needed_byte", "plan", "shrink"]
+__all__ = ["WIDTHS", "Calibration", "Checked", "Plan", "Receipt", "Wish", "check", "needed_byte", "plan", "shrink"]

@@ -6,32 +6,25 @@ moment a run is cut off at, the next one finds where to go on; without states al
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from pennyweight.backends.large.decoders import Decoder
-from pennyweight.backends.large.grids import torch_type
 from pennyweight.engine.shrinking.calibrating import is_held
 from pennyweight.engine.shrinking.pressing import Press, Way
+from pennyweight.engine.shrinking.reading import embedding, local, raw, read_block, rows_of
 from pennyweight.engine.shrinking.states import Shape, States, Writing, forget
-from pennyweight.engine.shrinking.streaming import fill
-from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.store.checkpoints import Shard
-from pennyweight.store.disk import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
     from torch import Tensor as Values
 
     from pennyweight.engine.shrinking.planning import Plan
     from pennyweight.store.checkpoints import Outline, Tensor
     from pennyweight.store.checkpoints.journal import Journal
-
-_EMBEDDING = "embed_tokens.weight"
 
 
 def press_blocks(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float]]:
@@ -62,7 +55,7 @@ class _Blocks:
         self._tokens = plan.wish.calibration.sequences(plan.source.folder, plan.source.config)
         self._shape: Shape = (len(self._tokens), self._tokens.shape[1], self._decoder.hidden)
         held = sum(map(is_held, range(len(self._tokens))))
-        self._way = Way(plan.wish.method, plan.wish.rounding, (len(self._tokens) - held) * self._tokens.shape[1])
+        self._way = Way(plan.wish.method, (len(self._tokens) - held) * self._tokens.shape[1])
 
     def begun(self) -> tuple[int, States]:
         """How many blocks are finished, and the states that go into the next."""
@@ -83,18 +76,15 @@ class _Blocks:
         """Do one block; the states that go into the next."""
         outline = self._plan.blocks[number]
         sources = self._tensors(outline)
-        weights = {_local(name, number): _read(each) for name, each in sources.items()}
-        for name, each in sources.items():
-            if not bool(weights[_local(name, number)].isfinite().all()):
-                raise CorruptError(
-                    f"A weight of {name!r} in {each.file} is infinite or no number.", "download it again."
-                )
+        weights = read_block(sources, number)
         layer = self._decoder.block(number, weights)
-        dtypes = {_local(name, number): each.dtype for name, each in sources.items()}
+        dtypes = {local(name, number): each.dtype for name, each in sources.items()}
         rounded = {
-            _local(name, number).removesuffix(".weight") for name in sources if name in self._plan.choice.rounded
+            local(name, number).removesuffix(".weight"): self._plan.rounding(name)
+            for name in sources
+            if name in self._plan.choice.rounded
         }
-        made = Press(self._way, layer, weights, dtypes, frozenset(rounded))
+        made = Press(self._way, layer, weights, dtypes, rounded)
         made.press(lambda each: self._decoder.run(layer, number, each), lambda: self._texts(states))
         prefix = next(iter(sources)).partition(f".{number}.")[0]
         errors = states.errors | {f"{prefix}.{number}.{name}": error for name, error in made.errors.items()}
@@ -125,10 +115,10 @@ class _Blocks:
             shard.open()
             for entry in outline.entries:
                 origin = self._plan.origins[entry.name]
-                part = made.parts.get((_local(origin.tensor.name, number), origin.part))
+                part = made.parts.get((local(origin.tensor.name, number), origin.part))
                 if origin.part == "shape":
                     part = np.array(origin.tensor.shape, "<i8")
-                shard.write(_raw(origin.tensor) if part is None else part)
+                shard.write(raw(origin.tensor) if part is None else part)
             self._journal.add(outline.file, shard.finish())
         finally:
             shard.abandon()
@@ -139,58 +129,8 @@ class _Blocks:
 
     def _embedded(self) -> States:
         """The states that go into the first block: rows of the embedding, read one by one."""
-        table = next((e for name, e in self._plan.source.tensors.items() if name.endswith(_EMBEDDING)), None)
-        if table is None or table.shape[1:] != (self._shape[2],):
-            raise BadInputError(f"No {_EMBEDDING!r} is as wide as the model.", "download the whole model.")
-        if int(self._tokens.max()) >= table.shape[0]:
-            raise BadInputError(
-                f"The tokenizer knows more than the {table.shape[0]} words of the model.",
-                "download tokenizer.json and weights of one version of the model.",
-            )
-        rows = _rows(table)
+        rows = rows_of(embedding(self._plan.source, self._shape[2], int(self._tokens.max())))
         with Writing(self._journal.folder, 0, self._shape) as writing:
             for sequence in self._tokens:
                 writing.add(rows(sequence))
             return writing.finish({})
-
-
-def _local(name: str, number: int) -> str:
-    """The name of a tensor within its block."""
-    return name.partition(f".{number}.")[2]
-
-
-def _raw(tensor: Tensor) -> NDArray[np.uint8]:
-    room = np.empty(tensor.byte, np.uint8)
-    with explained(tensor.file, "a shard"):
-        handle = os.open(tensor.file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fill(handle, room, tensor, 0)
-    finally:
-        os.close(handle)
-    return room
-
-
-def _values(raw: NDArray[np.uint8], dtype: str) -> Values:
-    import torch
-
-    return torch.from_numpy(raw).view(torch_type(dtype)).float()
-
-
-def _read(tensor: Tensor) -> Values:
-    """A tensor of floats as float32."""
-    return _values(_raw(tensor), tensor.dtype).view(tensor.shape)
-
-
-def _rows(table: Tensor) -> Callable[[NDArray[np.int64]], Values]:
-    """What reads rows of a matrix, given by their numbers, as float32."""
-    width = table.byte // table.shape[0]
-
-    def rows(numbers: NDArray[np.int64]) -> Values:
-        room = np.empty((len(numbers), width), np.uint8)
-        with explained(table.file, "a shard"), table.file.open("rb", buffering=0) as file:
-            for place, number in enumerate(numbers):
-                file.seek(table.start + int(number) * width)
-                file.readinto(room[place].data)
-        return _values(room.reshape(-1), table.dtype).view(len(numbers), -1)
-
-    return rows

@@ -14,7 +14,7 @@ import numpy as np
 
 from pennyweight.backends.large.decoders import BEFORE
 from pennyweight.backends.large.kinds import restored
-from pennyweight.backends.large.packed import pieces, rounding_of
+from pennyweight.backends.large.packed import EVERY, pieces, roundings_of
 from pennyweight.backends.large.rounding import FLOATS, TILE, Rounding, as_float32, bits_in
 from pennyweight.engine.shrinking.choosing import block_of
 from pennyweight.engine.shrinking.run import written
@@ -24,7 +24,7 @@ from pennyweight.store.checkpoints import Checkpoint
 from pennyweight.store.checkpoints.writing import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -62,8 +62,8 @@ def check(folder: Path, made: Path, watch: Callable[[int], None] = lambda _: Non
     """
     noted = written(made)
     source, new = Checkpoint.at(folder), Checkpoint.at(made)
-    rounding = rounding_of(new.config)
-    if rounding is None:
+    ways = roundings_of(new.config)
+    if ways is None:
         raise BadInputError(f"config.json of {made} does not say how its weights were rounded.", _AGAIN)
     for name, sha in noted.shards.items():
         if not (made / name).is_file() or digest(made / name) != sha:
@@ -77,12 +77,19 @@ def check(folder: Path, made: Path, watch: Callable[[int], None] = lambda _: Non
                 if noted.method != "awq" or not _is_scaled(tensor):
                     _check_same(reader, tensor, new.tensors[name])
                     same += 1
-            elif (parts := _parts(new, tensor, rounding)) and noted.method != "awq":
-                sums[name] = _apart(reader, tensor, parts, rounding)
+            elif (parts := _parts(new, tensor, way := _way(ways, name))) and noted.method != "awq":
+                sums[name] = _apart(reader, tensor, parts, way)
             watch(tensor.byte)
     blocks, whole = _summed(source, sums)
     tensors = {name: _relative(*each) for name, each in sums.items()}
     return Checked(whole, blocks, tensors, len(noted.shards), same, noted.errors)
+
+
+def _way(ways: Mapping[str, Rounding], name: str) -> Rounding:
+    found = ways.get(name.removesuffix(".weight"), ways.get(EVERY))
+    if found is None:
+        raise CorruptError(f"config.json does not say how {name!r} was rounded, and it is not there.", _AGAIN)
+    return found
 
 
 def _is_scaled(tensor: Tensor) -> bool:

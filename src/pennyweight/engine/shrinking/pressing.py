@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How blocks are rounded: the method, to what, and how many tokens are passed through them."""
+    """How blocks are rounded: the method, and how many tokens are passed through them."""
 
     method: str
-    rounding: Rounding
     tokens: int
 
 
@@ -39,15 +38,16 @@ class Way:
 class Press:
     """A block being rounded, its `layer` holding `weights` (float32) by their names, stored as `dtypes`.
 
-    `linears` are the layers to round. Afterwards `parts` holds bytes by name and part of what was made ("packed",
-    "scale", or "kept" of a norm that changed) and `errors` how far outputs of layers moved on tokens held out.
+    `linears` are the layers to round, and how. Afterwards `parts` holds bytes by name and part of what was made
+    ("packed", "scale", or "kept" of a norm that changed) and `errors` how far outputs of layers moved on tokens held
+    out.
     """
 
     way: Way
     layer: Any
     weights: Mapping[str, Tensor]
     dtypes: Mapping[str, str]
-    linears: frozenset[str]
+    linears: Mapping[str, Rounding]
     parts: dict[tuple[str, str], NDArray[np.uint8]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     _before: dict[str, Tensor] = field(default_factory=dict)  # factors of the inputs of layers
@@ -78,7 +78,7 @@ class Press:
     def _scale(self, number: int, inputs: Inputs) -> None:
         """Find factors for the inputs of layers that share them, if what is before can be divided by them."""
         names, before = SHARED_INPUTS[number], BEFORE[number]
-        if not set(names) <= self.linears or not self._is_divisible(before, len(inputs.square)):
+        if not set(names) <= self.linears.keys() or not self._is_divisible(before, len(inputs.square)):
             return
         grid = self._grid(names[0])
         factors = channel_factors([self._weight(name) for name in names], inputs.seen, grid)
@@ -107,7 +107,7 @@ class Press:
         return exact
 
     def _grid(self, name: str) -> Grid:
-        return Grid.of(self.way.rounding, self.dtypes[f"{name}.weight"])
+        return Grid.of(self.linears[name], self.dtypes[f"{name}.weight"])
 
     def _round(self, name: str, inputs: Inputs) -> None:
         weight, grid, given = self._weight(name), self._grid(name), None

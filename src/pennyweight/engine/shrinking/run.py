@@ -13,6 +13,7 @@ from pennyweight.core import Phase
 from pennyweight.cost.meter import meter
 from pennyweight.engine.booking import book
 from pennyweight.engine.shrinking.memory import states_byte
+from pennyweight.engine.shrinking.settling import forget_widths, settled
 from pennyweight.engine.shrinking.states import forget
 from pennyweight.errors import BadInputError, PennyweightError, StorageError
 from pennyweight.store.checkpoints.folder import CONFIG, INDEX
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pennyweight.cost.meter import Measurement
     from pennyweight.engine.shrinking.planning import Plan
+    from pennyweight.engine.shrinking.settling import Settled
 
 _MOST_BYTE = 200_000_000
 _SMALL_BYTE = 1 << 20  # config, index and what else is small
@@ -38,7 +40,9 @@ class Receipt:
 
     `kept_shards` were finished before, by a run that was cut off. Of `rounded` weights out of `tensors`, `kept` linear
     layers stayed as they were. `errors` say by layer how far its outputs moved, as a share of their length, on tokens
-    of the calibration that nothing was fitted to.
+    of the calibration that nothing was fitted to. Where each layer has a width of its own, `widths` say which, `harms`
+    what each would cost layers that are rounded together, and `harm` the sum of those chosen: how far what the model
+    says is expected to move, in nats of Kullback-Leibler divergence for each token.
     """
 
     to: str
@@ -57,6 +61,9 @@ class Receipt:
     kept: int
     method: str = "rtn"
     errors: Mapping[str, float] = field(default_factory=dict)
+    widths: Mapping[str, str] = field(default_factory=dict)
+    harms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    harm: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -87,7 +94,7 @@ def shrink(
     most, window = needed_byte(plan), meter()
     try:
         with window:
-            kept, errors = _carried_out(plan, Journal(to, plan.key, fresh=force), watch)
+            kept, errors, found = _carried_out(plan, Journal(to, plan.key, fresh=force), watch)
     except BaseException:
         with suppress(PennyweightError):  # what went wrong first is what is said
             _book(plan, to, window.measured)
@@ -98,7 +105,7 @@ def shrink(
         plan.wish.to,
         plan.wish.rounding.group,
         plan.source.byte,
-        plan.byte,
+        found.plan.byte,
         measured.wall_s,
         measured.cpu_s,
         measured.joule,
@@ -111,6 +118,9 @@ def shrink(
         len(plan.choice.kept),
         plan.wish.method,
         errors,
+        found.widths,
+        found.facts,
+        found.harm,
     )
 
 
@@ -136,7 +146,7 @@ def _check_room(plan: Plan, to: Path) -> None:
         around = around.absolute().parent
     there = sum((to / shard.file).stat().st_size for shard in plan.shards if (to / shard.file).is_file())
     beside = sum(path.stat().st_size for path in plan.source.beside)
-    needed, free = plan.byte + states_byte(plan) + beside + _SMALL_BYTE - there, shutil.disk_usage(around).free
+    needed, free = plan.most_byte + states_byte(plan) + beside + _SMALL_BYTE - there, shutil.disk_usage(around).free
     if needed > free:
         raise StorageError(
             f"{to} will take {si(needed, 'B')} more, but there are {si(free, 'B')} on that disk.",
@@ -144,23 +154,26 @@ def _check_room(plan: Plan, to: Path) -> None:
         )
 
 
-def _carried_out(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float]]:
-    """How many shards were there, and the errors of layers, if they were measured."""
+def _carried_out(asked: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float], Settled]:
+    """How many shards were there, the errors of layers, if they were measured, and what widths were chosen."""
     from pennyweight.engine.shrinking.streaming import stream
 
     with journal:
         if journal.fresh:
             forget(journal.folder)
+        found = settled(asked, journal, watch)
+        plan = found.plan
         whole = {shard.file for shard in plan.streamed if journal.whole(shard.file)}
         for shard in plan.streamed:
             if shard.file in whole:
                 watch(sum({o.name: o.byte for o in (plan.origins[e.name].tensor for e in shard.entries)}.values()))
         stream(plan, journal, [shard for shard in plan.streamed if shard.file not in whole], watch)
         kept, errors = _pressed(plan, journal, watch)
-        _write_rest(plan, journal, errors)
+        _write_rest(found, journal, errors)
         forget(journal.folder)
+        forget_widths(journal)
         journal.close()
-    return len(whole) + kept, errors
+    return len(whole) + kept, errors, found
 
 
 def _pressed(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tuple[int, dict[str, float]]:
@@ -171,8 +184,8 @@ def _pressed(plan: Plan, journal: Journal, watch: Callable[[int], None]) -> tupl
     return press_blocks(plan, journal, watch)
 
 
-def _write_rest(plan: Plan, journal: Journal, errors: dict[str, float]) -> None:
-    to = journal.folder
+def _write_rest(found: Settled, journal: Journal, errors: dict[str, float]) -> None:
+    plan, to = found.plan, journal.folder
     for path in plan.source.beside:
         real = path.resolve()
         with explained(path, "a file of the checkpoint"):
@@ -187,6 +200,7 @@ def _write_rest(plan: Plan, journal: Journal, errors: dict[str, float]) -> None:
         "rounded": sorted(plan.choice.rounded),
         "kept": dict(plan.choice.kept),
         "errors": errors,
+        **({"widths": found.widths, "harms": found.facts, "harm": found.harm} if found.harms else {}),
     }
     for name, said in ((FACTS, facts), (INDEX, plan.index), (CONFIG, plan.config)):
         put(to / name, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode(), "the checkpoint")

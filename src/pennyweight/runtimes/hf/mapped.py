@@ -1,7 +1,7 @@
 """Tensors of a checkpoint where they lie on the disk, and as constants of OpenVINO: nothing is copied before that.
 
-Whole-number weights in the layout of compressed-tensors (`pack-quantized`, symmetric groups of 4 or 8 bits, and
-`int-quantized`) stay whole numbers, to be widened where they are used.
+Whole-number weights in the layout of compressed-tensors (`pack-quantized`, symmetric groups of 3, 4 or 8 bits, and
+`int-quantized`) stay whole numbers, to be widened where they are used; those of 3 bits take 4, in memory of their own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LENGTH_BYTE = 8
 _HEAD_BYTE = 100_000_000
 _FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 _WORD_BITS = 32
-_BITS = (4, 8)
+_BITS = (3, 4, 8)
 _NUMPY = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
 
 
@@ -35,6 +35,7 @@ class Mapped:
 
     def __init__(self, folder: Path) -> None:
         self._told: dict[str, tuple[str, tuple[int, ...], NDArray[np.uint8]]] = {}
+        self._made: list[NDArray[np.uint8]] = []
         where = _where(folder)
         for file in sorted(set(where.values())) if where else [_SINGLE]:
             self._map(folder / file, where)
@@ -90,7 +91,7 @@ class Mapped:
         if not all(f"{layer}.{part}" in self for part in ("weight_packed", "weight_scale", "weight_shape")):
             return "weights that are packed in another way"
         if self._bits(layer) not in _BITS:
-            return "weights of another number of bits than 4 or 8"
+            return "weights of another number of bits than 3, 4 or 8"
         (rows, columns), scales = map(int, self.array(f"{layer}.weight_shape")), self.shape(f"{layer}.weight_scale")
         fits = self.shape(f"{layer}.weight_packed")[0] == rows == scales[0] and columns % scales[1] == 0
         return "" if fits else "packed weights that are not of the shape they are said to be"
@@ -108,13 +109,20 @@ class Mapped:
         bits = int(self._bits(layer))
         scales = np.ascontiguousarray(self.array(f"{layer}.weight_scale"), np.float32)
         groups = scales.shape[1]
-        raw, kind = self._one(f"{layer}.weight_packed")[2], getattr(Type, f"u{bits}")
-        codes = ops.constant(_tensor(raw, (rows, groups, columns // groups), kind), shared_memory=True)
-        middle = np.array([1 << (bits - 1)] * (8 // bits), np.uint8)
-        zero = ops.constant(Tensor(_nibbles(middle) if bits == 4 else middle, [1, 1, 1], kind))
+        stored = max(bits, 4)
+        raw, kind = self._one(f"{layer}.weight_packed")[2], getattr(Type, f"u{stored}")
+        lies = self._own(_spread(raw)) if bits == 3 else raw
+        codes = ops.constant(_tensor(lies, (rows, groups, columns // groups), kind), shared_memory=True)
+        middle = np.array([1 << (bits - 1)] * (8 // stored), np.uint8)
+        zero = ops.constant(Tensor(self._own(_nibbles(middle) if stored == 4 else middle), [1, 1, 1], kind))
         found = ops.subtract(ops.convert(codes, "f32"), ops.convert(zero, "f32"))
         found = ops.multiply(found, ops.constant(scales.reshape(rows, groups, 1)))
         return ops.reshape(found, ops.constant(np.array([rows, columns], np.int64)), special_zero=False)
+
+    def _own(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Numbers that live as long as this: a constant made of a tensor looks at them, even if told to copy."""
+        self._made.append(array)
+        return array
 
     def _whole(self, layer: str) -> Any:
         from openvino import Type
@@ -144,6 +152,18 @@ class Mapped:
                     self._told[name] = str(told["dtype"]), tuple(map(int, told["shape"])), whole[begin:end]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(path) from error
+
+
+def _spread(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes of 3 bits, eight of them in three bytes, as codes of 4 bits."""
+    if len(raw) % 3:
+        raise CorruptError("Packed weights of 3 bits are cut short.", "download the model again.")
+    threes = raw.reshape(-1, 3).astype(np.uint32)
+    eight = threes[:, 0] | threes[:, 1] << np.uint32(8) | threes[:, 2] << np.uint32(16)
+    found = np.zeros(len(eight), "<u4")
+    for place in range(8):
+        found |= (eight >> np.uint32(3 * place) & np.uint32(7)) << np.uint32(4 * place)
+    return found.view(np.uint8)
 
 
 def _nibbles(pair: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pennyweight.core import Verdict, no
+from pennyweight.core import ServeSpec, Verdict, no
 from pennyweight.errors import BadInputError, MissingExtraError
 from pennyweight.runtimes.base import installed
+from pennyweight.runtimes.drafting import ModelDraft
 from pennyweight.runtimes.hf.chorus import TorchChorus
 from pennyweight.runtimes.hf.embedding import TorchEmbedder
 from pennyweight.runtimes.hf.folder import describe
@@ -19,10 +21,10 @@ from pennyweight.runtimes.hf.taking import takes
 from pennyweight.runtimes.hf.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from pennyweight.core import ServeSpec
-    from pennyweight.runtimes.chorus import Chorus
+    from pennyweight.runtimes.chorus import Checking
     from pennyweight.runtimes.hf.folder import Description
     from pennyweight.runtimes.hf.tokenizer import HfTokenizer
 
@@ -64,27 +66,69 @@ def runtime_for(folder: Path, asked: str = "") -> str:
     return "openvino" if verdict else "torch"
 
 
-def open_hf(folder: Path, serve: ServeSpec) -> tuple[Chorus, HfTokenizer]:
+def open_hf(folder: Path, serve: ServeSpec) -> tuple[Checking, HfTokenizer]:
     """What continues texts with a checkpoint, and what reads them.
 
     The context is the model's, or as much of it as there is memory for; all texts together have that memory. Raises
     `BadInputError` for what cannot be served here, and what opening the model or the tokenizer raises.
     """
-    said = describe(folder)
-    tokenizer = read_tokenizer(folder, said.vocabulary)
-    config = json.loads((folder / "config.json").read_bytes())
+    tokenizer = read_tokenizer(folder, describe(folder).vocabulary)
+    half = _halfway(folder, serve)
+    return half.made(_room(half.byte, half.context)), tokenizer
+
+
+def open_drafted(folder: Path, serve: ServeSpec, draft: Path) -> tuple[Checking, HfTokenizer, ModelDraft]:
+    """The same, with a smaller checkpoint beside it that guesses what it will say; both share the memory for texts.
+
+    Raises `BadInputError` for a draft whose tokens are others.
+    """
+    tokenizer, said = read_tokenizer(folder, describe(folder).vocabulary), describe(draft)
+    _check_same(folder, tokenizer, draft, read_tokenizer(draft, said.vocabulary))
+    runtime = runtime_for(draft)
+    little = _halfway(draft, ServeSpec(runtime, threads=serve.threads, precision=precision_for(said, runtime)))
+    half = _halfway(folder, serve)
+    room = _room(half.byte + little.byte, half.context)
+    guessing = ModelDraft(little.made(room), min(tokenizer.size, said.vocabulary))
+    return half.made(room), tokenizer, guessing
+
+
+@dataclass(frozen=True, slots=True)
+class _Halfway:
+    """A model of which it is known how long a text may be and how many bytes a token of it takes to remember.
+
+    `made` opens the rest, for so many tokens of all texts together.
+    """
+
+    context: int
+    byte: int
+    made: Callable[[int], Checking]
+
+
+def _halfway(folder: Path, serve: ServeSpec) -> _Halfway:
+    said, config = describe(folder), json.loads((folder / "config.json").read_bytes())
     context = min(said.context or _CONTEXT, window(config) or said.context or _CONTEXT)
     if serve.runtime == "torch":
         chorus = TorchChorus(open_model(folder, serve.precision), context, serve.threads)
-        chorus.room = _room(chorus.token_byte(), context)
-        chorus.context = min(context, chorus.room)
-        return chorus, tokenizer
+
+        def limited(room: int) -> Checking:
+            chorus.room, chorus.context = room, min(context, room)
+            return chorus
+
+        return _Halfway(context, chorus.token_byte(), limited)
     if not installed("openvino"):
         raise MissingExtraError.of("openvino", "openvino")
     decoder = Decoder.of(config)
     byte = 2 * decoder.layers * decoder.kept_heads * decoder.size * _BYTE[serve.precision]
-    room = _room(byte, context)
-    return PagedChorus(folder, serve, min(context, room), room), tokenizer
+    return _Halfway(context, byte, lambda room: PagedChorus(folder, serve, min(context, room), room))
+
+
+def _check_same(folder: Path, tokenizer: HfTokenizer, draft: Path, other: HfTokenizer) -> None:
+    """Refuse a draft that reads other tokens, or the same by other numbers."""
+    if tokenizer.inner.get_vocab(with_added_tokens=True) != other.inner.get_vocab(with_added_tokens=True):
+        raise BadInputError(
+            f"{draft} cannot guess for {folder}: its tokenizer has other tokens.",
+            "give --draft a smaller model of the same family, or ngram.",
+        )
 
 
 def open_embedder(folder: Path, serve: ServeSpec) -> tuple[TorchEmbedder, HfTokenizer]:

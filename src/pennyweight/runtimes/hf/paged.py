@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.runtimes.chorus import TOO_LONG, Chorus
+from pennyweight.runtimes.chorus import TOO_LONG, Checking
 from pennyweight.runtimes.hf.llama_graph import Decoder, build
 from pennyweight.runtimes.hf.mapped import Mapped
 
@@ -100,7 +100,7 @@ class Blocks:
 
 
 @final
-class PagedChorus(Chorus):
+class PagedChorus(Checking):
     """A decoder of Llama's shape, from the weights of its folder as they lie there, in OpenVINO.
 
     In "int8", what goes into weights of 4 or 8 bits is rounded to 8 bits as it comes, all else is in float32. `room` is
@@ -149,6 +149,18 @@ class PagedChorus(Chorus):
         """As promised."""
         return self._read(list(tokens), memory)
 
+    def told(self, tokens: Sequence[NDArray[np.int64]], memory: _Held) -> Next:
+        """As promised; nothing is padded."""
+        return self._read(tokens, memory, each=True)
+
+    def forget(self, memory: _Held, counts: Sequence[int]) -> _Held:
+        """As promised: what is read next is written over it."""
+        longs = tuple(long - count for long, count in zip(memory.longs, counts, strict=True))
+        for text, before, after in zip(memory.texts, memory.longs, longs, strict=True):
+            if text.filled == before:
+                text.filled = after
+        return _Held(memory.texts, longs)
+
     def gather(self, parts: Sequence[tuple[_Held, Sequence[int]]]) -> _Held:
         """As promised; nothing is moved."""
         texts = tuple(held.texts[row] for held, rows in parts for row in rows)
@@ -170,32 +182,30 @@ class PagedChorus(Chorus):
             found.append(tensor.data)
         return found
 
-    def _read(self, tokens: Sequence[NDArray[np.int64]], held: _Held) -> Next:
-        """Read the next tokens of each text."""
+    def _read(self, tokens: Sequence[NDArray[np.int64]], held: _Held, *, each: bool = False) -> Next:
+        """Read the next tokens of each text; what follows its last, or each of them."""
         counts = [len(each) for each in tokens]
         longs = tuple(long + count for long, count in zip(held.longs, counts, strict=True))
         ids = np.concatenate(tokens).astype(np.int64, copy=False)
         if max(longs) > self.context or ids.min() < 0 or ids.max() >= self._vocabulary:
             raise BadInputError(*TOO_LONG)
         texts = tuple(starmap(self._grown, zip(held.texts, held.longs, longs, strict=True)))
-        logits = self._told(ids, _Held(texts, longs), counts)
-        return logits, _Held(texts, longs)
+        fed = self._fed(ids, _Held(texts, longs), counts)
+        fed["picked"] = np.arange(len(ids)) if each else np.cumsum(counts) - 1
+        return self._asked(fed), _Held(texts, longs)
 
-    def _told(self, ids: NDArray[np.int64], now: _Held, counts: list[int]) -> NDArray[np.float32]:
-        ends = np.cumsum([0, *counts])
+    def _fed(self, ids: NDArray[np.int64], now: _Held, counts: list[int]) -> dict[str, NDArray[Any]]:
         used = [text.blocks[: -(-long // BLOCK)] for text, long in zip(now.texts, now.longs, strict=True)]
         past = np.subtract(now.longs, counts)
-        fed = {
+        return {
             "input_ids": ids,
             "position_ids": np.concatenate(list(starmap(np.arange, zip(past, now.longs, strict=True)))),
             "past_lens": past.astype(np.int32),
-            "subsequence_begins": ends.astype(np.int32),
+            "subsequence_begins": np.cumsum([0, *counts]).astype(np.int32),
             "block_indices": np.concatenate(used).astype(np.int32),
             "block_indices_begins": np.cumsum([0, *map(len, used)]).astype(np.int32),
             "max_context_len": np.array(max(now.longs), np.int32),
-            "picked": ends[1:] - 1,
         }
-        return self._asked(fed)
 
     def _asked(self, fed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         import openvino

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pennyweight.runtimes.chorus import Chorus
     from pennyweight.runtimes.tokens import Tokenizer
+    from pennyweight.serve.speaking.guessing import Guessing
     from pennyweight.serve.speaking.turning import Found
 
 _NS = 1_000_000_000
@@ -49,7 +50,8 @@ class Limits:
 class Choir:
     """The texts that one loaded language model continues, in the event loop that made it; `pool` computes.
 
-    `made` counts all tokens, `steps` the steps that made them.
+    `made` counts all tokens, `steps` the steps that made them; `guessing` lets a step make several, and of those that
+    were `guessed` so many were `right`.
     """
 
     chorus: Chorus
@@ -58,8 +60,11 @@ class Choir:
     limits: Limits = field(default_factory=Limits)
     pace: Pace = field(default_factory=Pace)
     reading: Pace = field(default_factory=lambda: Pace(1e-4))
+    guessing: Guessing | None = None
     made: int = field(default=0, init=False)
     steps: int = field(default=0, init=False)
+    guessed: int = field(default=0, init=False)
+    right: int = field(default=0, init=False)
     _line: deque[Part] = field(default_factory=deque, init=False)
     _now: list[Part] = field(default_factory=list, init=False)
     _long: Long | None = field(default=None, init=False)
@@ -107,19 +112,26 @@ class Choir:
         """Take one turn, here or in the pool, then the next."""
         turn = self._next()
         if turn is None:
-            self._busy, self._now, self._memory = False, [], None
+            self._rested()
             return
         loop = asyncio.get_running_loop()
         self._now, self._long = turn.sings, None if turn.whole else turn.long
         for part in turn.reads:
             part.begun = True
-        step_s = self.pace.expected_s(len(self._now)) if self._now else 0.0
-        if step_s + (self.reading.expected_s(turn.size) if turn.reads else 0.0) < self.limits.inline_s:
+        soon_s = self.pace.expected_s(len(self._now)) if self._now else 0.0
+        soon_s += self.reading.expected_s(turn.size) if turn.reads else 0.0
+        if self.guessing is None and soon_s < self.limits.inline_s:
             self._came(turn, sung(self.chorus, turn))
             loop.call_soon(self._turn)
             return
         task = loop.run_in_executor(self.pool, sung, self.chorus, turn)
         task.add_done_callback(partial(self._done, turn))
+
+    def _rested(self) -> None:
+        """Nobody is left: remember nothing."""
+        self._busy, self._now, self._memory = False, [], None
+        if self.guessing is not None:
+            self.guessing.draft.drop()
 
     def _done(self, turn: Turn, found: asyncio.Future[Found | Exception]) -> None:
         self._came(turn, found.result())
@@ -142,7 +154,8 @@ class Choir:
             return None
         last = np.array([part.made[-1] for part in stay], np.int64)
         end = self._long.read + self.limits.most_read if self._long else 0
-        return Turn(self._memory, rows, stay, fresh, last, len(rows) == len(self._now), self._long, end)
+        same = len(rows) == len(self._now)
+        return Turn(self._memory, rows, stay, fresh, last, same, self._long, end, self.guessing)
 
     def _joining(self, room: int) -> list[Part]:
         """The first that wait, as many as there is room for and as are read in one turn; or a long one alone."""
@@ -188,17 +201,36 @@ class Choir:
         for part, token in zip(turn.joins, found.first.tolist(), strict=False):
             _put(part, token)
         self._now = turn.stay if found.lost else turn.sings
-        for part, token in zip(self._now, found.tokens.tolist(), strict=True):
-            if not part.reason:
-                part.compute_ns += found.step_ns // len(self._now)
-                part.felt_ns += found.step_ns
-                _put(part, token)
+        guessed = found.guessed or [0] * len(self._now)
+        read = len(self._now) + sum(guessed)
+        for part, tokens, count in zip(self._now, found.tokens, guessed, strict=True):
+            if part.reason:
+                self.made += 1  # for nobody
+                continue
+            part.compute_ns += found.step_ns * (1 + count) // read
+            part.felt_ns += found.step_ns
+            self._went_on(part, tokens, count)
+
+    def _went_on(self, part: Part, tokens: list[int], guessed: int) -> None:
+        """Put the next tokens into a text, as far as it goes: guesses that hold, and one more."""
+        before, hold = len(part.made), len(tokens) - 1
+        for token in tokens:
+            _put(part, token)
+        made = len(part.made) - before
+        self.made += made
+        if guessed:
+            part.luck.saw(hold, guessed)
+            part.guessed += guessed
+            part.right += min(made, hold)
+            self.guessed += guessed
+            self.right += min(made, hold)
 
     def _learn(self, turn: Turn, found: Found) -> None:
-        if len(found.tokens):
+        self.made += len(found.first)
+        if found.tokens:
             self.steps += 1
-            self.made += len(found.first) + len(found.tokens)
-            self.pace.saw(len(found.tokens), found.step_ns / _NS)
+            texts, tokens = len(found.tokens), sum(map(len, found.tokens))
+            self.pace.saw(texts, found.step_ns / _NS * texts / tokens)  # of one more token each
         if turn.reads and not found.lost:
             self.reading.saw(turn.size, found.read_ns / _NS)
 

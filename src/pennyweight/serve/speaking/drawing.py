@@ -43,14 +43,52 @@ class Draw:
         """A token, from logits (V,)."""
         if self.greedy:
             return int(logits.argmax())
-        wide = logits.astype(np.float64) / self.temperature
-        chance = np.exp(wide - wide.max())
+        chance = self._weights(logits)
         if self.top_p >= 1:
-            return _drawn(chance, self._chance.random())
+            return self.among(chance)
+        few = self._few(chance)
+        return int(few[self.among(chance[few])])
+
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """By what chances (V,), which add up to 1, `of` draws from logits (V,) where it is not `greedy`."""
+        chance = self._weights(logits)
+        if self.top_p < 1:
+            few = self._few(chance)
+            left = chance[few]
+            chance[:] = 0.0
+            chance[few] = left
+        chance /= chance.sum()
+        return chance
+
+    def guess(self, logits: NDArray[np.float32]) -> tuple[int, NDArray[np.float64] | None]:
+        """A token that may come next, by the logits (V,) of another model, and what it was drawn from, if it was.
+
+        With a seed it is the likeliest, for then the text must be the same as without guesses.
+        """
+        if self.greedy or self.seed is not None:
+            return int(logits.argmax()), None
+        chance = self.chances(logits)
+        return self.among(chance), chance
+
+    def lot(self) -> float:
+        """A number in [0, 1)."""
+        return self._chance.random()
+
+    def among(self, chance: NDArray[np.float64]) -> int:
+        """One of chances (N,), which need not add up to 1."""
+        return _drawn(chance, self.lot())
+
+    def _weights(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        wide = logits.astype(np.float64) / self.temperature
+        found: NDArray[np.float64] = np.exp(wide - wide.max())
+        return found
+
+    def _few(self, chance: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The likeliest that together have `top_p`."""
         order = np.argsort(-chance, kind="stable")
         sums = np.cumsum(chance[order])
-        few = order[: int(np.searchsorted(sums, self.top_p * sums[-1])) + 1]
-        return int(few[_drawn(chance[few], self._chance.random())])
+        found: NDArray[np.intp] = order[: int(np.searchsorted(sums, self.top_p * sums[-1])) + 1]
+        return found
 
 
 def drawn(logits: NDArray[np.float32], draws: Sequence[Draw]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from pennyweight.core import ServeSpec, Task
 from pennyweight.engine.answers import probes, softmax
 from pennyweight.errors import BadInputError, CorruptError
-from pennyweight.runtimes.chorus import open_chorus
+from pennyweight.runtimes.chorus import Checking, open_chorus
 from pennyweight.runtimes.tokens import tokenizer_of
 from pennyweight.serve.speaking.choir import Choir
 
@@ -105,4 +105,30 @@ def prove_alike(name: str, choir: Choir) -> None:
     if not drift <= ALIKE:
         raise CorruptError(
             f"{name} goes on differently than it reads (by {drift:.2g}).", "use another runtime, or update it."
+        )
+
+
+def prove_checked(name: str, choir: Choir) -> None:
+    """Raise `CorruptError` unless guesses that were read and forgotten again leave nothing behind.
+
+    What guesses cost is learned from it.
+    """
+    guessing, chorus = choir.guessing, choir.chorus
+    if guessing is None or not isinstance(chorus, Checking) or chorus.context < _PROBE:
+        return
+    text, wrong = np.random.default_rng(1).integers(0, choir.tokenizer.size, (2, _PROBE))
+    half = _PROBE // 2
+    wanted, _ = chorus.prefill([text])
+    _, memory = chorus.prefill([text[:half]])
+    for fed, forgotten in ((text[half : half + 1], 0), (np.append(text[half + 1 : -2], wrong[:1]), 1), (wrong[:2], 2)):
+        begin_s = time.perf_counter()
+        _, memory = chorus.told([fed], memory)
+        guessing.reading.saw(len(fed), time.perf_counter() - begin_s)
+        memory = chorus.forget(memory, [forgotten])
+    found, _ = chorus.told([text[-2:]], memory)
+    drift = float(np.abs(softmax(found[-1:]) - softmax(wanted)).max())
+    if not drift <= ALIKE:
+        raise CorruptError(
+            f"{name} remembers what it was told to forget (by {drift:.2g}).",
+            "leave --draft out.",
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from pennyweight.serve.speaking.drawing import Draw
 from pennyweight.serve.speaking.ending import Tail
+from pennyweight.serve.speaking.luck import Luck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +47,8 @@ class Part:
 
     `made` are all tokens that were made of it and are paid for, those of a stop sequence included; `begun` says
     whether reading the prompt has begun. `compute_ns` is its share of what was computed, `felt_ns` all of what was
-    computed while it was read and continued.
+    computed while it was read and continued. So many tokens were `guessed` by a draft, of which `right` are among
+    those made; `luck` is what that says about the next.
     """
 
     wanted: Wanted
@@ -57,6 +59,9 @@ class Part:
     error: RefusedError | None = None
     compute_ns: int = 0
     felt_ns: int = 0
+    guessed: int = 0
+    right: int = 0
+    luck: Luck = field(default_factory=Luck)
     since_s: float = field(default_factory=time.monotonic)
     _told: list[str] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)

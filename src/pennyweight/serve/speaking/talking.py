@@ -113,7 +113,7 @@ class Talking:
         async with watched(sale.part, call.receive):
             text = "".join([each async for each in sale.part.texts()])
             row = await sale.settled()
-        used = openai.usage_of(row.units.fed, row.units.made, row.units.cached)
+        used = openai.usage_of(row.units, sale.part.guessed, sale.part.right)
         return Reply(head.whole(text, sale.part.reason, used), headers | JSON)
 
     def _found(self, model: str) -> tuple[Served, Trial | None]:

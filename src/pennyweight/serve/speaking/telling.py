@@ -73,7 +73,7 @@ class Streamed:
             except RefusedError as error:
                 await _more(send, openai.failed(error), last=True)
                 return
-            used = openai.usage_of(row.units.fed, row.units.made, row.units.cached)
+            used = openai.usage_of(row.units, self.sale.part.guessed, self.sale.part.right)
             await _more(send, self.head.last(self.sale.part.reason, used), last=True)
 
 

@@ -1,4 +1,7 @@
-"""What one turn of a choir computes: read who is fresh, or a part of a long prompt, and take a step with all."""
+"""What one turn of a choir computes: read who is fresh, or a part of a long prompt, and take a step with all.
+
+Where there are guesses of how a text goes on, they are read in the same step, and those that do not hold are forgotten.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pennyweight.runtimes.chorus import Checking
+from pennyweight.serve.speaking.accepting import accepted
 from pennyweight.serve.speaking.drawing import drawn
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.runtimes.chorus import Chorus, Next
+    from pennyweight.runtimes.guessing import Guess
+    from pennyweight.serve.speaking.guessing import Guessing
     from pennyweight.serve.speaking.part import Part
 
 _NONE = np.empty(0, np.int64)
@@ -42,6 +49,7 @@ class Turn:
     same: bool  # nobody left since the last turn
     long: Long | None = None
     end: int = 0
+    guessing: Guessing | None = None
 
     @property
     def whole(self) -> bool:
@@ -75,16 +83,18 @@ class Turn:
 class Found:
     """First tokens of who joined, the next tokens of who took the step, their memory, and how long both took.
 
-    `long` is a prompt that is not read to its end yet; `lost` are those that could not be read.
+    `long` is a prompt that is not read to its end yet; `lost` are those that could not be read. Of each text that took
+    the step so many tokens were `guessed`, and all but the last of its tokens are such.
     """
 
     first: NDArray[np.int64]
-    tokens: NDArray[np.int64]
+    tokens: list[list[int]]
     memory: Any
     read_ns: int
     step_ns: int
     long: Long | None = None
     lost: Sequence[Part] = ()
+    guessed: Sequence[int] = ()
 
 
 def sung(chorus: Chorus, turn: Turn) -> Found | Exception:
@@ -106,10 +116,39 @@ def _taken(chorus: Chorus, turn: Turn) -> Found:
     first, memory, long = _joined(chorus, turn)
     read_ns = time.perf_counter_ns()
     if not turn.sings:
-        return Found(first, _NONE, None, read_ns - begin_ns, 0, long)
-    logits, memory = chorus.step(np.concatenate([turn.last, np.maximum(first, 0)]), memory)
-    tokens = drawn(logits, [each.wanted.draw for each in turn.sings])
-    return Found(first, tokens, memory, read_ns - begin_ns, time.perf_counter_ns() - read_ns, long)
+        return Found(first, [], None, read_ns - begin_ns, 0, long)
+    last = np.concatenate([turn.last, np.maximum(first, 0)])
+    guesses = _guesses(turn, first)
+    guessed, begun_ns = [len(each.tokens) for each in guesses], time.perf_counter_ns()
+    if any(guessed) and isinstance(chorus, Checking):
+        tokens, memory = _checked(chorus, turn, last, guesses, memory)
+    else:
+        logits, memory = chorus.step(last, memory)
+        tokens = [[each] for each in drawn(logits, [each.wanted.draw for each in turn.sings]).tolist()]
+    end_ns = time.perf_counter_ns()
+    if turn.guessing is not None:
+        turn.guessing.reading.saw(len(last) + sum(guessed), (end_ns - begun_ns) / 1e9)
+    return Found(first, tokens, memory, read_ns - begin_ns, end_ns - read_ns, long, guessed=guessed)
+
+
+def _guesses(turn: Turn, first: NDArray[np.int64]) -> list[Guess]:
+    """What may come next in each text; nothing at all if nobody guesses."""
+    if turn.guessing is None:
+        return []
+    made = [*(each.made for each in turn.stay), *([each] for each in first.tolist())]
+    return turn.guessing.guess(turn.sings, made)
+
+
+def _checked(
+    chorus: Checking, turn: Turn, last: NDArray[np.int64], guesses: Sequence[Guess], memory: Any
+) -> tuple[list[list[int]], Any]:
+    """The tokens that come next, guesses that hold among them, and the memory without those that do not."""
+    fed = [np.array([token, *guess.tokens], np.int64) for token, guess in zip(last.tolist(), guesses, strict=True)]
+    logits, memory = chorus.told(fed, memory)
+    rows = np.split(logits, np.cumsum([len(each) for each in fed])[:-1])
+    draws = [each.wanted.draw for each in turn.sings]
+    tokens = list(map(accepted, rows, guesses, draws))
+    return tokens, chorus.forget(memory, [len(a) - len(b) for a, b in zip(fed, tokens, strict=True)])
 
 
 def _joined(chorus: Chorus, turn: Turn) -> tuple[NDArray[np.int64], Any, Long | None]:

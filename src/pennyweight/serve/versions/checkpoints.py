@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from pennyweight.core import ServeSpec, Task
 from pennyweight.errors import BadInputError, PennyweightError
+from pennyweight.runtimes.guessing import NgramDraft
 from pennyweight.runtimes.hf.embedding import FAMILIES
 from pennyweight.runtimes.hf.folder import AGAIN, describe
-from pennyweight.runtimes.hf.opening import open_embedder, open_hf, precision_for, runtime_for
+from pennyweight.runtimes.hf.opening import open_drafted, open_embedder, open_hf, precision_for, runtime_for
 from pennyweight.runtimes.hf.tokenizer import read_tokenizer
 from pennyweight.serve.answering.lane import Lane
 from pennyweight.serve.answering.shelf import Served
+from pennyweight.serve.place import NGRAM, Drafted
 from pennyweight.serve.speaking.choir import Choir
 from pennyweight.serve.speaking.embedding import Embedder
-from pennyweight.serve.speaking.opening import prove_alike
+from pennyweight.serve.speaking.guessing import Guessing
+from pennyweight.serve.speaking.opening import prove_alike, prove_checked
 from pennyweight.store import folders
 from pennyweight.store.checkpoints import Checkpoint
 
@@ -100,8 +103,13 @@ def facts_of(version: Version) -> dict[str, Any] | None:
     return dict(found["meta"]) if found["format"] == FORMAT else None
 
 
-def ready(version: Version, facts: dict[str, Any], price: Price, pool: Executor) -> Served:
-    """Check every byte of a version, load it, let it warm up and prove that it goes on as it reads."""
+def ready(
+    version: Version, facts: dict[str, Any], price: Price, pool: Executor, draft: Drafted | None = None
+) -> Served:
+    """Check every byte of a version, load it, let it warm up and prove that it goes on as it reads.
+
+    With a `draft`, tokens that it guesses are checked several at once.
+    """
     folder = folders.checked(Path(version.place), version.digest)
     serve = ServeSpec(**facts["serve"])
     if facts["task"] == EMBEDDING:
@@ -109,10 +117,21 @@ def ready(version: Version, facts: dict[str, Any], price: Price, pool: Executor)
         embedder, lane = Embedder(model, reader, pool), Lane(_Wordless(), pool)
         embedder.prove(str(version))
         return Served(version, lane, price, (model.context,), None, model.context, embedder=embedder)
-    chorus, tokenizer = open_hf(folder, serve)
-    choir = Choir(chorus, tokenizer, pool)
+    choir = _opened(folder, serve, pool, draft or Drafted())
     prove_alike(str(version), choir)
+    prove_checked(str(version), choir)
+    chorus = choir.chorus
     return Served(version, Lane(_Wordless(), pool), price, (chorus.context,), None, chorus.context, choir)
+
+
+def _opened(folder: Path, serve: ServeSpec, pool: Executor, draft: Drafted) -> Choir:
+    """What continues texts, with what guesses how they go on."""
+    if draft.source in {"", NGRAM}:
+        chorus, tokenizer = open_hf(folder, serve)
+        guesses = Guessing(NgramDraft(), draft.tokens) if draft.source else None
+        return Choir(chorus, tokenizer, pool, guessing=guesses)
+    chorus, tokenizer, model = open_drafted(folder, serve, Path(draft.source))
+    return Choir(chorus, tokenizer, pool, guessing=Guessing(model, draft.tokens))
 
 
 @final

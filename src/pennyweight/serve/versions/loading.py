@@ -10,7 +10,7 @@ import numpy as np
 
 from pennyweight.core import ServeSpec
 from pennyweight.engine.answers import answer, open_session, probes
-from pennyweight.errors import CorruptError
+from pennyweight.errors import BadInputError, CorruptError
 from pennyweight.runtimes.kept import Kept
 from pennyweight.serve.answering.lane import Lane, Terms
 from pennyweight.serve.answering.shelf import Served
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.core import Artifact, Session
+    from pennyweight.serve.place import Drafted
     from pennyweight.serve.watch.reference import Reference
     from pennyweight.store.team.registry import Version
     from pennyweight.store.team.usage import Price
 
 TOLERANCE = 1e-3
+_UNDRAFTED = "serve a language model's checkpoint as a folder, or leave --draft out."
 _WARM = 3
 
 
@@ -49,23 +51,25 @@ class Answering:
 
 
 def ready(
-    version: Version, price: Price, pool: Executor, terms: Terms | None = None, keep: float | None = None
+    version: Version, price: Price, pool: Executor, draft: Drafted | None = None, keep: float | None = None
 ) -> Served:
     """Load a version, ask it its probes and let it warm up; takes as long as the runtime does.
 
-    A checkpoint is made ready as `checkpoints` says. With `keep`, a share of answers, it can be watched, beside the
-    reference that was recorded with it; models that read text are not. Raises `CorruptError` if it does not answer its
-    probes as recorded, and what loading raises.
+    A checkpoint is made ready as `checkpoints` says; nothing else can have a `draft`. With `keep`, a share of answers,
+    it can be watched, beside the reference that was recorded with it; models that read text are not. Raises
+    `CorruptError` if it does not answer its probes as recorded, and what loading raises.
     """
     facts = checkpoints.facts_of(version)
     if facts is not None:
-        return checkpoints.ready(version, facts, price, pool)
+        return checkpoints.ready(version, facts, price, pool, draft)
+    if draft is not None and draft.source:
+        raise BadInputError(f"{version} reads one token at a time, so no guess of a draft can be checked.", _UNDRAFTED)
     artifact = fetch(version)
     answering = Answering(open_session(artifact), artifact)
     x, recorded = probes(artifact)
     prove(str(version), answering, x, recorded)
     serve = ServeSpec(**artifact.facts["serve"])
-    lane = Lane(answering, pool, terms or terms_of(serve))
+    lane = Lane(answering, pool, terms_of(serve))
     _warm(lane, (x[:1], x))
     seen = None if keep is None or reads_text(artifact) else Seen(keep, _reference(artifact, x, recorded))
     shape = tuple(artifact.facts["input_shape"])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pennyweight.serve.refused import RefusedError
+    from pennyweight.store.team.usage import Units
 
 DONE = b"data: [DONE]\n\n"
 EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
@@ -32,14 +33,18 @@ _OTHERS = {
 }
 
 
-def usage_of(fed: int, made: int, cached: int = 0) -> dict[str, Any]:
-    """What was counted, in the words of the protocol."""
-    return {
-        "prompt_tokens": fed,
-        "completion_tokens": made,
-        "total_tokens": fed + made,
-        "prompt_tokens_details": {"cached_tokens": cached},
+def usage_of(units: Units, guessed: int = 0, right: int = 0) -> dict[str, Any]:
+    """What was counted, in the words of the protocol; also of the tokens that a draft guessed, if it did."""
+    told: dict[str, Any] = {
+        "prompt_tokens": units.fed,
+        "completion_tokens": units.made,
+        "total_tokens": units.fed + units.made,
+        "prompt_tokens_details": {"cached_tokens": units.cached},
     }
+    if guessed:
+        held = {"accepted_prediction_tokens": right, "rejected_prediction_tokens": guessed - right}
+        told["completion_tokens_details"] = held
+    return told
 
 
 @dataclass(frozen=True, slots=True)
