@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MOST_STEPS = 1 << 16
+MOST_STEPS = 1 << 16
 
 
 def allot(costs: Sequence[Sequence[int]], harms: Sequence[Sequence[float]], budget: int) -> list[int] | None:
@@ -31,7 +31,7 @@ def allot(costs: Sequence[Sequence[int]], harms: Sequence[Sequence[float]], budg
     extra = [[cost - low for cost in each] for each, low in zip(costs, least, strict=True)]
     room = min(room, sum(max(each) for each in extra))
     unit = math.gcd(*(cost for each in extra for cost in each)) or 1
-    unit *= max(1, -(-(room // unit) // _MOST_STEPS))
+    unit *= max(1, -(-(room // unit) // MOST_STEPS))
     steps = [[-(-cost // unit) for cost in each] for each in extra]
     return _chosen(steps, harms, room // unit)
 
