@@ -43,7 +43,9 @@ def test_sizes_without_a_common_divisor_are_kept_to_and_as_good_as_any_price_fin
     found = allot(costs, harms, budget)
     assert sum(each[at] for each, at in zip(costs, found, strict=True)) <= budget
     harm = sum(each[at] for each, at in zip(harms, found, strict=True))
-    rounding = len(costs) * ((budget - sum(each[0] for each in costs)) / MOST_STEPS + 1)  # bytes that coarse steps may lose
+    rounding = len(costs) * (
+        (budget - sum(each[0] for each in costs)) / MOST_STEPS + 1
+    )  # bytes that coarse steps may lose
     assert harm <= best_by_price(np.array(costs, float), np.array(harms), budget - rounding) + 1e-12
 
 
